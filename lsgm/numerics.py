@@ -1,0 +1,52 @@
+"""Small numerical pieces shared by every layer above: broadcasting, sums, draws.
+
+Random draws are made per example from a key folded with the example's index in
+the global batch, so that a step draws the same numbers on one device and on
+sixteen.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from lsgm.typing import Array, Float, PerExample, PRNGKey, PRNGKeys
+
+
+def expand_to(v: Float[Array, " b"], u: Float[Array, "b *d"]) -> Array:
+    """Append axes to a per-example value so that it broadcasts against ``u``."""
+    return v.reshape(v.shape + (1,) * (u.ndim - 1))
+
+
+def sum_per_example(u: Float[Array, "b *d"]) -> PerExample:
+    """Sum over every axis but the first."""
+    return jnp.sum(u, axis=tuple(range(1, u.ndim)))
+
+
+def example_indices(num: int, axis: str | None = None) -> Array:
+    """Indices in the global batch of this device's ``num`` examples, int32 [num].
+
+    Args:
+      axis: name of the mapped device axis; None outside a mapped function.
+    """
+    offset = 0 if axis is None else jax.lax.axis_index(axis) * num
+    return offset + jnp.arange(num)
+
+
+def example_keys(key: PRNGKey, indices: Array) -> PRNGKeys:
+    """One key per example: ``fold_in(key, index)``."""
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, indices)
+
+
+def normal(keys: PRNGKeys, shape: tuple[int, ...]) -> Float[Array, "b *d"]:
+    """Standard normal draws of ``shape`` per example, one key each."""
+    return jax.vmap(lambda k: jax.random.normal(k, shape))(keys)
+
+
+def uniform(keys: PRNGKeys) -> PerExample:
+    """One uniform draw in [0, 1) per example."""
+    return jax.vmap(jax.random.uniform)(keys)
+
+
+def split_examples(keys: PRNGKeys, num: int) -> tuple[PRNGKeys, ...]:
+    """``num`` independent sets of per-example keys."""
+    parts = jax.vmap(lambda k: jax.random.split(k, num))(keys)
+    return tuple(parts[:, i] for i in range(num))

@@ -1,0 +1,94 @@
+"""A prior joins process, network, objective and sampler into p(z0).
+
+A prior is a frozen dataclass without arrays. What it learns travels as
+``params[group]``, what else it carries (power-iteration vectors, the mask of
+active channels) as ``mutables[group]``. Draws are arguments: ``draw`` makes them,
+``terms`` is a pure function of them.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+from lsgm.typing import Array, Latent, Params, PRNGKey, PRNGKeys
+
+
+class PriorTerms(NamedTuple):
+    """What a prior says of a batch of latents.
+
+    Attributes:
+      losses: one [b] per group that the prior owns, in nats where it is a bound.
+      cross_entropy: -log p(z0) per variable in nats, [b h w c]: its sum over
+        variables bounds the cross-entropy, differentiable in z0; None where the
+        prior has no bound.
+      metrics: scalars to log.
+      kernels: effective convolution kernels by group, for spectral
+        regularisation; scales: normalisation scales by group.
+    """
+
+    losses: dict[str, Array]
+    cross_entropy: Array | None
+    metrics: dict[str, Array]
+    kernels: dict[str, Any]
+    scales: dict[str, Any]
+
+
+class LatentSamples(NamedTuple):
+    """Latents drawn from a prior.
+
+    Attributes:
+      z0: [b h w c].
+      nfe: network calls per sample, int32 scalar.
+      path: latents along the way from noise, [num_path b h w c] or None.
+    """
+
+    z0: Array
+    nfe: Array
+    path: Array | None = None
+
+
+class Prior(Protocol):
+    """Contract of p(z0)."""
+
+    groups: tuple[str, ...]
+    phases: tuple[tuple[str, ...], ...]
+    has_bound: bool
+
+    def init(
+        self, key: PRNGKey, z_shape: tuple[int, int, int]
+    ) -> tuple[Params, Params]:
+        """Parameters and mutables by group, for latents [h w c]."""
+        ...
+
+    def draw(self, key: PRNGKey, keys: PRNGKeys, z_shape: tuple[int, int, int]) -> Any:
+        """All random numbers that ``terms`` needs.
+
+        Args:
+          key: shared by the whole global batch.
+          keys: one per example on this device.
+        """
+        ...
+
+    def terms(
+        self,
+        params: Params,
+        mutables: Params,
+        draws: Any,
+        z0: Latent,
+        *,
+        train: bool,
+        dropout_key: PRNGKey | None = None,
+    ) -> PriorTerms:
+        """Losses of the prior's groups and the cross-entropy of ``z0``."""
+        ...
+
+    def sample(
+        self,
+        params: Params,
+        mutables: Params,
+        key: PRNGKey,
+        shape: tuple[int, int, int, int],
+        *,
+        temperature: float = 1.0,
+        num_path: int = 0,
+    ) -> LatentSamples:
+        """Latents of ``shape`` [b h w c] and the network calls that each took."""
+        ...

@@ -1,0 +1,47 @@
+"""Array aliases and the one legend of dimension letters. No logic.
+
+=======  ====================================================================
+letter   dimension
+=======  ====================================================================
+``b``    examples in the batch (on one device)
+``h w``  height and width, of an image or of a latent map
+``c``    channels
+``*d``   any latent shape, one example's
+``*s``   a diffused state's shape (``*d``, doubled for augmented processes)
+=======  ====================================================================
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
+
+PRNGKey: TypeAlias = Key[Array, ""]
+PRNGKeys: TypeAlias = Key[Array, " b"]
+Time: TypeAlias = Float[Array, " b"]
+PerExample: TypeAlias = Float[Array, " b"]
+State: TypeAlias = Float[Array, "b *s"]
+Levels: TypeAlias = UInt8[Array, "b h w c"]
+Image: TypeAlias = Float[Array, "b h w c"]
+Latent: TypeAlias = Float[Array, "b h w c"]
+Params: TypeAlias = dict[str, Any]
+ResidualFn: TypeAlias = Callable[[State, Time], State]
+
+__all__ = [
+    "Array",
+    "Float",
+    "Image",
+    "Int",
+    "Key",
+    "Latent",
+    "Levels",
+    "PRNGKey",
+    "PRNGKeys",
+    "Params",
+    "PerExample",
+    "PyTree",
+    "ResidualFn",
+    "State",
+    "Time",
+    "UInt8",
+]

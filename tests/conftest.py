@@ -1,0 +1,38 @@
+"""Strict settings for the whole suite: two devices, checked keys, ranks, dtypes."""
+
+import os
+import pathlib
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_debug_key_reuse", True)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_default_matmul_precision", "highest")
+
+
+@pytest.fixture
+def x64():
+    """64-bit arithmetic for tests of mathematics."""
+    with jax.enable_x64(True):
+        yield
+
+
+def golden_dir() -> pathlib.Path:
+    """Folder of the golden fixtures (``LSGM_GOLDEN_DIR``)."""
+    default = pathlib.Path(__file__).parents[1] / "../shared/golden"
+    return pathlib.Path(os.environ.get("LSGM_GOLDEN_DIR", default)).resolve()
+
+
+def golden_files(pattern: str) -> list:
+    """Test parameters for the fixtures that match, named by file; when there are
+    none, one parameter that skips and says so."""
+    files = sorted(golden_dir().glob(pattern))
+    if not files:
+        reason = f"no {pattern} in {golden_dir()} (set LSGM_GOLDEN_DIR)"
+        return [pytest.param(None, id=pattern, marks=pytest.mark.skip(reason=reason))]
+    return [pytest.param(f, id=f.name) for f in files]
