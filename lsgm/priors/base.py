@@ -46,11 +46,20 @@ class LatentSamples(NamedTuple):
 
 
 class Prior(Protocol):
-    """Contract of p(z0)."""
+    """Contract of p(z0).
+
+    Attributes:
+      groups: parameter groups that it owns.
+      phases: which of them are updated together, in order, within one step.
+      has_bound: whether it may train an encoder and report a bound.
+      shares_objective: whether its loss is the encoder's cross-entropy on the
+        same draw (likelihood weighting, one time for both).
+    """
 
     groups: tuple[str, ...]
     phases: tuple[tuple[str, ...], ...]
     has_bound: bool
+    shares_objective: bool
 
     def init(
         self, key: PRNGKey, z_shape: tuple[int, int, int]
@@ -58,12 +67,21 @@ class Prior(Protocol):
         """Parameters and mutables by group, for latents [h w c]."""
         ...
 
-    def draw(self, key: PRNGKey, keys: PRNGKeys, z_shape: tuple[int, int, int]) -> Any:
+    def draw(
+        self,
+        key: PRNGKey,
+        keys: PRNGKeys,
+        indices: Array,
+        batch_size: int,
+        z_shape: tuple[int, int, int],
+    ) -> Any:
         """All random numbers that ``terms`` needs.
 
         Args:
           key: shared by the whole global batch.
           keys: one per example on this device.
+          indices: these examples' places in the global batch, int32 [b].
+          batch_size: size of the global batch.
         """
         ...
 
