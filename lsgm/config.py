@@ -48,7 +48,7 @@ def build(spec: Mapping[str, Any], key: str = "", **extra: Any) -> Any:
     """
     cls = check(spec, key, given=extra)
     fields = {
-        name: build(value, f"{key}.{name}") if is_piece(value) else plain(value)
+        name: _build_value(value, join(key, name))
         for name, value in spec.items()
         if name != "target"
     }
@@ -76,18 +76,24 @@ def check(
     for name, value in spec.items():
         if name == "target":
             continue
+        here = join(key, name)
         if name not in known:
-            raise ConfigError(f"{key}.{name}", value, nearest(name, known))
-        if is_piece(value):
-            check(value, f"{key}.{name}")
+            raise ConfigError(here, plain(value), nearest(name, known))
+        if _holds_pieces(value):
+            _check_value(value, here)
         elif not _fits(plain(value), known[name].hint):
             hint = inspect.formatannotation(known[name].hint)
-            raise ConfigError(f"{key}.{name}", plain(value), f"expected {hint}")
+            raise ConfigError(here, plain(value), f"expected {hint}")
     missing = [n for n, f in known.items() if f.required]
     missing = [n for n in missing if n not in spec and n not in set(given)]
     if missing:
         raise ConfigError(key, spec["target"], f"missing {', '.join(missing)}")
     return cls
+
+
+def join(key: str, name: str) -> str:
+    """Dotted path of ``name`` under ``key``."""
+    return f"{key}.{name}" if key else name
 
 
 def locate(spec: Mapping[str, Any], key: str) -> type[Any]:
@@ -100,12 +106,12 @@ def locate(spec: Mapping[str, Any], key: str) -> type[Any]:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise ConfigError(
-            f"{key}.target", target, f"no such module ({error})"
+            join(key, "target"), target, f"no such module ({error})"
         ) from error
     cls = getattr(module, class_name, None)
     if not inspect.isclass(cls):
         names = [n for n, v in vars(module).items() if inspect.isclass(v)]
-        raise ConfigError(f"{key}.target", target, nearest(class_name, names))
+        raise ConfigError(join(key, "target"), target, nearest(class_name, names))
     return cls
 
 
@@ -142,6 +148,29 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(map(plain, value))
     return value
+
+
+def _holds_pieces(value: Any) -> bool:
+    """Whether ``value`` is a piece, or a dictionary of pieces by name."""
+    return is_piece(value) or (
+        isinstance(value, Mapping) and any(map(_holds_pieces, value.values()))
+    )
+
+
+def _check_value(value: Any, key: str) -> None:
+    if is_piece(value):
+        check(value, key)
+    else:
+        for name, piece in value.items():
+            _check_value(piece, join(key, name))
+
+
+def _build_value(value: Any, key: str) -> Any:
+    if is_piece(value):
+        return build(value, key)
+    if _holds_pieces(value):
+        return {name: _build_value(v, join(key, name)) for name, v in value.items()}
+    return plain(value)
 
 
 def _fits(value: Any, hint: Any) -> bool:
