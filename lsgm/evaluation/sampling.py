@@ -1,0 +1,116 @@
+"""Many samples from a restored model, batch by batch, with their calls."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from lsgm.config import ConfigError, build
+from lsgm.evaluation.plots import save_grid
+from lsgm.model import LatentModel
+from lsgm.typing import Params
+
+
+class Drawn(NamedTuple):
+    """Samples on the host.
+
+    Attributes:
+      images: float32 in [0, 1], [n h w c].
+      nfe: calls of the prior's network, one figure per sample, int32 [n].
+      path: images along the way from noise, [num_path n h w c], or None.
+    """
+
+    images: np.ndarray
+    nfe: np.ndarray
+    path: np.ndarray | None = None
+
+
+def draw(
+    model: LatentModel,
+    params: Params,
+    mutables: Params,
+    num: int,
+    *,
+    seed: int,
+    batch_size: int,
+    temperature: float = 1.0,
+    batch_statistics: bool = False,
+    num_path: int = 0,
+) -> Drawn:
+    """``num`` samples; batch k is a function of (seed, k) and of the batch size.
+
+    An adaptive sampler controls its steps for a batch as a whole, so samples and
+    calls depend on ``batch_size``; a report has to name it.
+    """
+    sampler = jax.jit(
+        lambda params, mutables, key: model.sample(
+            params,
+            mutables,
+            key,
+            min(batch_size, num),
+            temperature=temperature,
+            batch_statistics=batch_statistics,
+            num_path=num_path,
+        )
+    )
+    key = jax.random.key(seed)
+    images, calls, paths = [], [], []
+    for k in range(-(-num // batch_size)):
+        generated = sampler(params, mutables, jax.random.fold_in(key, k))
+        images.append(np.asarray(generated.images))
+        calls.append(np.full(len(images[-1]), int(generated.nfe), np.int32))
+        paths.append(generated.path)
+    path = np.concatenate([np.asarray(p) for p in paths], 1) if num_path else None
+    return Drawn(
+        np.concatenate(images)[:num],
+        np.concatenate(calls)[:num],
+        None if path is None else path[:, :num],
+    )
+
+
+def write(drawn: Drawn, folder: pathlib.Path) -> None:
+    """Write ``samples.png`` and ``samples.npz`` (uint8 images, nfe)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_grid(folder / "samples.png", drawn.images)
+    images = np.round(255 * drawn.images).astype(np.uint8)
+    np.savez_compressed(folder / "samples.npz", images=images, nfe=drawn.nfe)
+
+
+def with_sampler(model: LatentModel, spec: Mapping[str, Any] | None) -> LatentModel:
+    """The model with its prior's sampler replaced by the piece ``spec``.
+
+    Raises:
+      ConfigError: this prior has no sampler to replace, or the spec is wrong.
+    """
+    if spec is None:
+        return model
+    names = [f.name for f in dataclasses.fields(model.prior)]  # type: ignore
+    if "sampler" not in names:
+        raise ConfigError("sampler", dict(spec), "this stage's prior has no sampler")
+    prior = dataclasses.replace(model.prior, sampler=build(spec, "sampler"))
+    return dataclasses.replace(model, prior=prior)
+
+
+def sampler_spec(target: str | None, arguments: Sequence[str]) -> dict[str, Any] | None:
+    """A piece from the command line: a class's name and ``name=value`` pairs."""
+    if target is None:
+        return None
+    spec: dict[str, Any] = {"target": target}
+    for argument in arguments:
+        name, separator, value = argument.partition("=")
+        if not separator:
+            raise ConfigError("sampler_arg", argument, "write it as name=value")
+        spec[name] = _literal(value)
+    return spec
+
+
+def _literal(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text.lower(), text)

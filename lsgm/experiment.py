@@ -1,0 +1,94 @@
+"""One config as objects, checked before anything is compiled."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from lsgm.config import ConfigError, build, nearest, plain
+from lsgm.data.pipeline import Data
+from lsgm.evaluation.settings import Evaluation
+from lsgm.training.stage import Stage
+from lsgm.vae import VAE
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Data, a VAE, and the stages that train it and its prior.
+
+    Attributes:
+      stage_order: names of the stages in the order in which they run; each
+        continues from the parameters of the one before.
+    """
+
+    seed: int
+    data: Data
+    vae: VAE
+    stages: dict[str, Stage]
+    stage_order: tuple[str, ...]
+    evaluation: Evaluation
+
+
+def from_config(config: Mapping[str, Any]) -> Experiment:
+    """Check a config and build what it names.
+
+    Raises:
+      ConfigError: names the key, the value, and what is allowed.
+    """
+    spec = {"target": "lsgm.experiment:Experiment", **plain(config)}
+    experiment = build(spec)
+    _check_stages(experiment)
+    _check_devices(experiment)
+    _check_data(experiment)
+    return experiment
+
+
+def _check_stages(experiment: Experiment) -> None:
+    for name in experiment.stage_order:
+        if name not in experiment.stages:
+            raise ConfigError("stage_order", name, nearest(name, experiment.stages))
+    if not experiment.stage_order:
+        raise ConfigError("stage_order", (), "name at least one stage")
+    first = experiment.stage_order[0]
+    if "vae" not in experiment.stages[first].optimizers:
+        raise ConfigError(
+            f"stages.{first}.optimizers",
+            tuple(experiment.stages[first].optimizers),
+            "the first stage has to train the group 'vae'",
+        )
+
+
+def _check_devices(experiment: Experiment) -> None:
+    devices = jax.device_count()
+    for name, stage in experiment.stages.items():
+        if stage.batch_size % devices:
+            raise ConfigError(
+                f"stages.{name}.batch_size",
+                stage.batch_size,
+                f"must be divisible by the number of devices, {devices}",
+            )
+
+
+def _check_data(experiment: Experiment) -> None:
+    data, vae = experiment.data, experiment.vae
+    if tuple(data.image_shape) != tuple(vae.image_shape):
+        raise ConfigError(
+            "vae.image_shape",
+            vae.image_shape,
+            f"must equal data.image_shape, {data.image_shape}",
+        )
+    if data.num_bits != vae.likelihood.num_bits:
+        raise ConfigError(
+            "data.num_bits",
+            data.num_bits,
+            f"must equal vae.likelihood.num_bits, {vae.likelihood.num_bits}",
+        )
+    for name, stage in experiment.stages.items():
+        size = data.num_examples("train")
+        if stage.batch_size > size:
+            raise ConfigError(
+                f"stages.{name}.batch_size",
+                stage.batch_size,
+                f"must not exceed the train split's {size} examples",
+            )

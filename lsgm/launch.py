@@ -1,0 +1,151 @@
+"""Run the stages of an experiment in a workdir, from where they stand.
+
+Layout of a workdir: ``config.json``, the resolved config; ``<stage>/`` with that
+stage's checkpoints, records, and pictures.
+"""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from lsgm.config import plain
+from lsgm.evaluation import monitor
+from lsgm.experiment import Experiment
+from lsgm.training import state as states
+from lsgm.training.checkpoints import Checkpoints, describe_run
+from lsgm.training.guard import StopRequest, stop_on_signals
+from lsgm.training.loop import Interrupted, Loop
+from lsgm.training.parallel import AXIS, pmap_update
+from lsgm.training.stage import Stage
+from lsgm.training.state import TrainState
+from lsgm.training.step import make_update
+from lsgm.training.writers import Writers
+
+
+class WorkdirError(RuntimeError):
+    """The workdir holds another run."""
+
+
+def train(
+    experiment: Experiment, config: Mapping[str, Any], workdir: pathlib.Path
+) -> None:
+    """Train every stage in order; finished stages are only read.
+
+    Raises:
+      WorkdirError: the workdir was started with another config; the message
+        lists the differences.
+    """
+    resolved = json.loads(json.dumps(plain(config)))
+    claim(workdir, resolved)
+    carried: TrainState | None = None
+    with stop_on_signals() as stop:
+        for index, name in enumerate(experiment.stage_order):
+            key = jax.random.fold_in(jax.random.key(experiment.seed), index)
+            meta = describe_run(resolved, name)
+            try:
+                carried = train_stage(
+                    experiment, name, workdir / name, key, carried, meta, stop
+                )
+            except Interrupted as saved:
+                print(f"\n{name}: {saved}. The same command goes on from there.")
+                return
+    print(f"done: {workdir}")
+
+
+def train_stage(
+    experiment: Experiment,
+    name: str,
+    folder: pathlib.Path,
+    key: Any,
+    carried: TrainState | None,
+    meta: dict[str, Any],
+    stop: StopRequest,
+) -> TrainState:
+    """Train one stage to its end and return its last state."""
+    stage = experiment.stages[name]
+    objective = stage.objective(experiment.vae)
+    optimizers = {g: spec.build() for g, spec in stage.optimizers.items()}
+
+    def init() -> TrainState:
+        init_key, run_key = jax.random.split(key)
+        params, mutables = objective.init(init_key)
+        return states.create(run_key, params, mutables, optimizers)
+
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        restored = checkpoints.restore_latest(jax.eval_shape(init))
+        if restored is None:
+            state, window = inherit(jax.jit(init)(), carried, stage), []
+        else:
+            state, window = restored.state, restored.data_state["window"]
+        step = int(state.step)
+        if step == stage.num_steps:
+            return state
+        with Writers(folder, name, step, stage.num_steps) as writers:
+            loop = Loop(
+                stage=stage,
+                update=pmap_update(make_update(objective, optimizers, stage.ema, AXIS)),
+                batches=lambda start: experiment.data.train_batches(
+                    experiment.seed, stage.batch_size, start
+                ),
+                checkpoints=checkpoints,
+                writers=writers,
+                observers=observers(experiment, stage),
+                meta=meta,
+            )
+            return loop.run(state, window, stop)
+
+
+def observers(experiment: Experiment, stage: Stage) -> list[Any]:
+    """What is looked at while ``stage`` trains."""
+    model = stage.objective(experiment.vae).model
+    settings, data = experiment.evaluation, experiment.data
+    found = [monitor.sample_observer(model, data, settings, stage.sample_every)]
+    if model.prior.has_bound:
+        found.append(monitor.bound_observer(model, data, settings, stage.eval_every))
+    return found
+
+
+def inherit(state: TrainState, carried: TrainState | None, stage: Stage) -> TrainState:
+    """Take parameters and statistics of groups that the stage before had too."""
+    if carried is None:
+        return state
+    params, mutables = dict(state.params), dict(state.mutables)
+    for group in params.keys() & carried.params.keys():
+        params[group] = carried.params[group]
+        mutables[group] = {**mutables[group], **carried.mutables[group]}
+    opt = {g: spec.build().init(params[g]) for g, spec in stage.optimizers.items()}
+    ema = {g: params[g] for g in stage.optimizers}
+    return state.replace(params=params, opt=opt, ema=ema, mutables=mutables)
+
+
+def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:
+    """Write the config into a new workdir, or check that it is the one there."""
+    path = workdir / "config.json"
+    if not path.exists():
+        workdir.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+        return
+    there, here = flatten(json.loads(path.read_text())), flatten(config)
+    changed = [
+        f"  {key}: {there.get(key, 'absent')!r} there, {here.get(key, 'absent')!r} now"
+        for key in sorted(there.keys() | here.keys())
+        if there.get(key) != here.get(key)
+    ]
+    if changed:
+        raise WorkdirError(
+            f"{workdir} was started with another config; use another workdir, or "
+            "undo the difference:\n" + "\n".join(changed)
+        )
+
+
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries to one, with dotted keys."""
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}.{key}" if prefix else key)
+    return flat

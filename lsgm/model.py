@@ -1,0 +1,129 @@
+"""A VAE and its prior as one generative model: initialise, sample, reconstruct."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lsgm import numerics
+from lsgm.priors.base import Prior
+from lsgm.typing import Array, Image, Params, PRNGKey
+from lsgm.vae import VAE
+
+
+class Generated(NamedTuple):
+    """Images from noise.
+
+    Attributes:
+      images: mean of the decoder's distribution in [0, 1], [b h w c].
+      z0: latents of the deepest scale, [b h w c].
+      nfe: calls of the prior's network per sample, int32 scalar; the decoder's
+        one call is not among them.
+      path: decoded images of the latents along the way from noise,
+        [num_path b h w c], or None.
+    """
+
+    images: Array
+    z0: Array
+    nfe: Array
+    path: Array | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LatentModel:
+    """p(x) = E_p(z)[p(x|z)], with q(z|x) beside it."""
+
+    vae: VAE
+    prior: Prior
+
+    def init(self, key: PRNGKey) -> tuple[Params, Params]:
+        """Parameters and mutables of every group."""
+        vae_key, prior_key = jax.random.split(key)
+        vae_params, vae_mutables = self.vae.init(vae_key)
+        params, mutables = self.prior.init(prior_key, self.vae.prior_shape)
+        return {"vae": vae_params, **params}, {"vae": vae_mutables, **mutables}
+
+    def sample(
+        self,
+        params: Params,
+        mutables: Params,
+        key: PRNGKey,
+        num: int,
+        *,
+        temperature: float = 1.0,
+        num_path: int = 0,
+        batch_statistics: bool = False,
+    ) -> Generated:
+        """Draw noise, solve the prior's reverse process, decode once.
+
+        Args:
+          temperature: factor on the standard deviation of the initial noise, and
+            of the finer scales' latents.
+          num_path: how many states along the way to decode; 0 decodes none.
+          batch_statistics: let the decoder's batch normalisation use the
+            generated batch instead of its running averages, as the published
+            CelebA-HQ evaluation does.
+        """
+        prior_key, rest_key = jax.random.split(key)
+        drawn = self.prior.sample(
+            params,
+            mutables,
+            prior_key,
+            (num, *self.vae.prior_shape),
+            temperature=temperature,
+            num_path=num_path,
+        )
+        rest = self.finer_latents(rest_key, num, temperature)
+
+        def decode(z0: Array) -> Image:
+            return self.decode(
+                params, mutables, z0, rest, batch_statistics=batch_statistics
+            )
+
+        path = None if drawn.path is None else jax.lax.map(decode, drawn.path)
+        return Generated(decode(drawn.z0), drawn.z0, drawn.nfe, path)
+
+    def finer_latents(
+        self, key: PRNGKey, num: int, temperature: float = 1.0
+    ) -> tuple[Array, ...]:
+        """N(0, temperature^2) for the groups of all scales but the deepest."""
+        shapes = [shape for scale in self.vae.latent_shapes[1:] for shape in scale]
+        keys = jax.random.split(key, max(len(shapes), 1))
+        return tuple(
+            temperature * jax.random.normal(k, (num, *shape))
+            for k, shape in zip(keys, shapes, strict=False)
+        )
+
+    def decode(
+        self,
+        params: Params,
+        mutables: Params,
+        z0: Array,
+        rest: tuple[Array, ...] = (),
+        *,
+        batch_statistics: bool = False,
+    ) -> Image:
+        """Latents to the decoder's mean image in [0, 1]."""
+        distribution = self.vae.generate(
+            params["vae"],
+            mutables["vae"],
+            (*self.vae.split(z0), *rest),
+            batch_statistics=batch_statistics,
+        )
+        return to_unit(distribution.mean())
+
+    def reconstruct(
+        self, params: Params, mutables: Params, key: PRNGKey, x: Image
+    ) -> Image:
+        """Encode (one posterior sample) and decode; images in [0, 1]."""
+        keys = numerics.example_keys(key, numerics.example_indices(x.shape[0]))
+        inferred = self.vae.infer(
+            params["vae"], mutables["vae"], x, self.vae.draw(keys), train=False
+        )
+        return to_unit(self.vae.likelihood_of(inferred.out).mean())
+
+
+def to_unit(x: Image) -> Image:
+    """[-1, 1] to [0, 1], clipped."""
+    return jnp.clip(0.5 * (x + 1), 0, 1)

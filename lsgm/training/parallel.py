@@ -1,0 +1,35 @@
+"""The only place that maps an update over devices.
+
+``update`` is written for one device with a named axis (``lsgm.training.step``).
+State goes in and comes out without a device axis, replicated; batches gain one.
+On several hosts each process passes the slice of the global batch that its own
+devices work on.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+AXIS = "batch"
+
+
+def pmap_update(update: Callable[..., Any]) -> Callable[..., Any]:
+    """Map ``update(state, batch) -> (state, metrics)`` over all devices.
+
+    The state's buffers are donated: the old state is gone after the call.
+    """
+    return jax.pmap(
+        update,
+        axis_name=AXIS,
+        in_axes=(None, 0),
+        out_axes=(None, None),
+        donate_argnums=0,
+    )
+
+
+def split_over_devices(batch: np.ndarray) -> np.ndarray:
+    """[b ...] to [devices b/devices ...], for this process's devices."""
+    devices = jax.local_device_count()
+    return batch.reshape(devices, batch.shape[0] // devices, *batch.shape[1:])

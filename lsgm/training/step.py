@@ -1,0 +1,109 @@
+"""One update, written for one device with a named axis.
+
+Every parameter group descends its own loss only: one ``jax.vjp`` of all losses,
+one pullback per group. LSGM's joint algorithms, stage 1 and a frozen VAE are the
+same code with other groups; alternating players are the same code with phases.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from lsgm import elbo
+from lsgm.typing import Array, Levels, Params
+from lsgm.training.guard import all_finite
+from lsgm.training.optim import Ema
+from lsgm.training.state import TrainState
+
+Update = Callable[[TrainState, Levels], tuple[TrainState, dict[str, Array]]]
+
+
+def make_update(
+    objective: elbo.Objective,
+    optimizers: dict[str, optax.GradientTransformation],
+    ema: Ema,
+    axis: str,
+) -> Update:
+    """The update of one device: (state, levels [b h w c]) -> (state, metrics).
+
+    Gradients, statistics and metrics are averaged over ``axis``. An update whose
+    losses or gradients are not finite is skipped: the step counter moves on,
+    everything else stays, and the metric ``skipped`` is 1.
+    """
+
+    def update(
+        state: TrainState, levels: Levels
+    ) -> tuple[TrainState, dict[str, Array]]:
+        key = jax.random.fold_in(state.key, state.step)
+        x = objective.model.vae.preprocess(levels)
+        new, metrics, healthy = state, {}, jnp.array(True)
+        for i, phase in enumerate(objective.phases):
+            draws = elbo.draw(
+                objective.model, jax.random.fold_in(key, i), x.shape[0], axis
+            )
+            losses, grads, aux = group_gradients(objective, new, phase, x, draws, axis)
+            healthy &= all_finite((losses, grads))
+            metrics |= aux.metrics | _norms(grads)
+            new = _apply(new.replace(mutables=aux.mutables), grads, optimizers, ema)
+        kept = jax.tree.map(
+            lambda n, o: jnp.where(healthy, n, o), _learned(new), _learned(state)
+        )
+        metrics["skipped"] = 1.0 - healthy.astype(jnp.float32)
+        return state.replace(step=state.step + 1, **kept), metrics
+
+    return update
+
+
+def group_gradients(
+    objective: elbo.Objective,
+    state: TrainState,
+    phase: tuple[str, ...],
+    x: Array,
+    draws: elbo.Draws,
+    axis: str | None,
+) -> tuple[dict[str, Array], Params, elbo.Aux]:
+    """Losses, and for each group of ``phase`` the gradient of its own loss.
+
+    Returns:
+      (losses, gradients by group, aux), averaged over ``axis``.
+    """
+    trained = {g: state.params[g] for g in phase}
+    if axis is not None:
+        # Marked as differing between devices, so that the pullbacks below are
+        # local gradients and the mean over devices is taken once, in sight.
+        trained = jax.lax.pcast(trained, axis, to="varying")
+
+    def losses_of(trained: Params) -> Any:
+        params = {**state.params, **trained}
+        return objective(params, state.mutables, x, draws, state.step, axis)
+
+    losses, pullback, aux = jax.vjp(losses_of, trained, has_aux=True)
+    zeros = jax.tree.map(jnp.zeros_like, losses)
+    grads = {g: pullback({**zeros, g: jnp.ones_like(losses[g])})[0][g] for g in phase}
+    mean = (losses, grads, aux)
+    return mean if axis is None else jax.lax.pmean(mean, axis)
+
+
+def _apply(
+    state: TrainState,
+    grads: Params,
+    optimizers: dict[str, optax.GradientTransformation],
+    ema: Ema,
+) -> TrainState:
+    params, opt, averaged = dict(state.params), dict(state.opt), dict(state.ema)
+    for g, grad in grads.items():
+        updates, opt[g] = optimizers[g].update(grad, state.opt[g], state.params[g])
+        params[g] = optax.apply_updates(state.params[g], updates)
+        averaged[g] = ema.update(params[g], state.ema[g], state.step)
+    return state.replace(params=params, opt=opt, ema=averaged)
+
+
+def _learned(state: TrainState) -> dict[str, Any]:
+    return {name: getattr(state, name) for name in ("params", "opt", "ema", "mutables")}
+
+
+def _norms(grads: Params) -> dict[str, Array]:
+    return {f"grad_norm_{g}": optax.global_norm(grad) for g, grad in grads.items()}
