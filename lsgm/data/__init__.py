@@ -1,0 +1,1 @@
+"""From files to batches of levels: sources, transforms, the Grain pipeline."""

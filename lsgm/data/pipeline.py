@@ -1,0 +1,276 @@
+r"""Batches of levels as a pure function of (seed, k), on Grain.
+
+Training batch k of global size B, over n examples, process r of R:
+
+    steps_per_epoch = floor(n / B),   epoch, j = divmod(k, steps_per_epoch)  (1)
+    positions       = k B + r B / R, ..., k B + (r + 1) B / R - 1            (2)
+    examples        = permutation(seed, epoch)[positions - k B + j B]        (3)
+
+The remainder of an epoch is dropped, another one in each. Randomness belongs to
+the position (``draws``), so any number of processes sees the same global batch,
+and going on from step k needs no state but k. Evaluation takes the examples in
+order, repeats the last one to fill the last batch, and says so in ``mask``.
+
+Grain's part is iteration: threads that read ahead, and an iterator whose
+``get_state`` and ``set_state`` belong in a checkpoint. Its elements are whole
+batches: single examples mapped through it took ten times as long (2.9 ms against
+0.2 ms for 32 binarised images of 28x28 on one core).
+"""
+
+import abc
+import dataclasses
+import functools
+from typing import Any, Literal
+
+import grain
+import numpy as np
+
+from lsgm.config import ConfigError
+from lsgm.data.base import Source
+from lsgm.data.draws import Draws, permutation
+from lsgm.data.fit import Filter, Fit
+from lsgm.data.store import Store
+from lsgm.data.transforms import Binarize, Flip, ReduceBits, Transform
+
+EVALUATION_SEED = 2**64 - 1
+READ_AHEAD = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Batches(abc.ABC):
+    """Numbered batches of one split: this process's slice of each."""
+
+    store: Store
+    transforms: tuple[Transform, ...]
+    seed: int
+    batch_size: int
+    process_index: int
+    process_count: int
+    read_threads: int
+
+    @property
+    @abc.abstractmethod
+    def num_batches(self) -> int:
+        """How many there are."""
+
+    @abc.abstractmethod
+    def indices(self, k: int) -> np.ndarray:
+        """Which examples this process's slice of batch ``k`` holds."""
+
+    def batch(self, k: int) -> dict[str, Any]:
+        """Batch ``k``: ``image`` uint8 levels [b h w c], ``label`` int32 [b] where
+        the data has labels."""
+        batch = self.store.take(self.indices(k))
+        draws = Draws(seed=self.seed, start=self._start(k), count=self._size)
+        for transform in self.transforms:
+            batch["image"] = transform(batch["image"], draws)
+        return batch
+
+    def iterate(self, start: int = 0) -> grain.DatasetIterator:
+        """Batches from ``start`` on, read ahead by threads."""
+        steps = grain.MapDataset.range(self.num_batches).map(self.batch)
+        options = grain.ReadOptions(
+            num_threads=self.read_threads, prefetch_buffer_size=READ_AHEAD
+        )
+        iterator = iter(steps.to_iter_dataset(options))
+        iterator.set_state({"next_index": start})
+        return iterator
+
+    def __iter__(self) -> grain.DatasetIterator:
+        return self.iterate()
+
+    @property
+    def _size(self) -> int:
+        return self.batch_size // self.process_count
+
+    def _start(self, k: int) -> int:
+        """First position of the slice, Eq. (2)."""
+        return k * self.batch_size + self.process_index * self._size
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class TrainBatches(Batches):
+    """Without end, shuffled anew every epoch."""
+
+    @property
+    def num_batches(self) -> int:
+        return 2**62
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Eq. (1)."""
+        return len(self.store) // self.batch_size
+
+    def indices(self, k: int) -> np.ndarray:
+        """Eq. (3)."""
+        epoch, j = divmod(k, self.steps_per_epoch)
+        start = self._start(j)
+        return self._order(epoch)[start : start + self._size]
+
+    @functools.cached_property
+    def _order(self):
+        draw = functools.partial(permutation, self.seed, n=len(self.store))
+        # Two: batches read ahead may lie on both sides of an epoch's end.
+        return functools.lru_cache(maxsize=2)(draw)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class EvalBatches(Batches):
+    """The first ``num_examples`` in order, in batches of one shape."""
+
+    num_examples: int
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    @property
+    def num_batches(self) -> int:
+        return -(-self.num_examples // self.batch_size)
+
+    def indices(self, k: int) -> np.ndarray:
+        return np.minimum(self._positions(k), self.num_examples - 1)
+
+    def batch(self, k: int) -> dict[str, Any]:
+        """As in training, with ``mask`` bool [b]: false where an example fills up."""
+        if not 0 <= k < self.num_batches:
+            raise IndexError(f"batch {k} of {self.num_batches}")
+        return super().batch(k) | {"mask": self._positions(k) < self.num_examples}
+
+    def _positions(self, k: int) -> np.ndarray:
+        return self._start(k) + np.arange(self._size)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Data:
+    """What ``config.data`` describes: a source, and how its images become levels.
+
+    Attributes:
+      image_shape: (h, w, c) that the model sees.
+      num_bits: levels are 0 .. 2^num_bits - 1.
+      binarize: "dynamic" draws level 1 with probability byte / 255.
+      flip: mirror half of the training images.
+      grey: turn colour images into one channel.
+      resize: crop the centre and resize with this filter; "none" refuses images of
+        another size.
+      cache_bytes: a split of at most this size is decoded once and kept in memory.
+      read_threads: threads that read ahead.
+    """
+
+    source: Source
+    image_shape: tuple[int, int, int]
+    num_bits: int = 8
+    binarize: Literal["none", "dynamic"] = "none"
+    flip: bool = False
+    grey: bool = False
+    resize: Filter = "none"
+    cache_bytes: int = 2**29
+    read_threads: int = 2
+
+    def __post_init__(self):
+        h, w, c = self.image_shape
+        if min(h, w) < 1 or c not in (1, 3):
+            raise ValueError(f"image_shape = {self.image_shape}: h, w >= 1, c 1 or 3")
+        if not 1 <= self.num_bits <= 8:
+            raise ValueError(f"num_bits = {self.num_bits}: allowed are 1 to 8")
+        if self.binarize == "dynamic" and self.num_bits != 1:
+            raise ValueError(f"num_bits = {self.num_bits}: binarised data has 1 bit")
+        if self.grey and c != 1:
+            raise ValueError(f"grey = True: image_shape {self.image_shape} has {c}")
+        if self.read_threads < 1:
+            raise ValueError(f"read_threads = {self.read_threads}: at least 1")
+
+    def train_batches(
+        self,
+        seed: int,
+        batch_size: int,
+        process_index: int = 0,
+        process_count: int = 1,
+    ) -> TrainBatches:
+        """Shuffled batches of split ``train``; ``batch_size`` counts all processes.
+
+        Raises:
+          ConfigError: before anything is compiled, for all that ``open`` raises and
+            for a batch larger than the split.
+        """
+        store = self.open("train")
+        if batch_size > len(store):
+            message = f"split 'train' of config.data.source has {len(store)} examples"
+            raise ConfigError("train.batch_size", batch_size, message)
+        return TrainBatches(
+            store=store,
+            transforms=((Flip(),) if self.flip else ()) + self._levels,
+            seed=seed,
+            **self._slice(batch_size, process_index, process_count),
+        )
+
+    def eval_batches(
+        self,
+        split: str,
+        batch_size: int,
+        num_examples: int | None = None,
+        process_index: int = 0,
+        process_count: int = 1,
+    ) -> EvalBatches:
+        """The first ``num_examples`` (None: all) of a split, always the same."""
+        store = self.open(split)
+        num_examples = len(store) if num_examples is None else num_examples
+        if not 1 <= num_examples <= len(store):
+            message = f"split {split!r} of config.data.source has 1 to {len(store)}"
+            raise ConfigError("eval.num_examples", num_examples, message)
+        return EvalBatches(
+            store=store,
+            transforms=self._levels,
+            seed=EVALUATION_SEED,
+            num_examples=num_examples,
+            **self._slice(batch_size, process_index, process_count),
+        )
+
+    def example(self, split: str, i: int) -> dict[str, Any]:
+        """Example ``i`` as evaluation sees it: ``image`` [h w c], perhaps ``label``.
+
+        Raises:
+          IndexError: the split has no example ``i``.
+        """
+        batch = self.eval_batches(split, batch_size=1).batch(i)
+        return {name: batch[name][0] for name in batch if name != "mask"}
+
+    def open(self, split: str) -> Store:
+        """A split, checked and ready; the second call is free.
+
+        Raises:
+          ConfigError: wrong path, empty folder, unreadable or wrongly sized image,
+            missing split; names the file and the key.
+        """
+        if split not in self._stores:
+            self._stores[split] = self._open(split)
+        return self._stores[split]
+
+    @functools.cached_property
+    def _stores(self) -> dict[str, Store]:
+        return {}
+
+    def _open(self, split: str) -> Store:
+        fit = Fit(image_shape=self.image_shape, grey=self.grey, resize=self.resize)
+        examples = self.source.open(split)
+        fit.check(examples.shape(0), examples.name(0))
+        store = Store(examples, fit, cache_bytes=self.cache_bytes)
+        if not self.source.prepared:
+            store.verify()
+        return store
+
+    @property
+    def _levels(self) -> tuple[Transform, ...]:
+        if self.binarize == "dynamic":
+            return (Binarize(),)
+        return (ReduceBits(num_bits=self.num_bits),) if self.num_bits < 8 else ()
+
+    def _slice(self, batch_size: int, index: int, count: int) -> dict[str, int]:
+        if batch_size < 1 or batch_size % count:
+            message = f"must be a positive multiple of the {count} processes"
+            raise ConfigError("train.batch_size", batch_size, message)
+        return dict(
+            batch_size=batch_size,
+            process_index=index,
+            process_count=count,
+            read_threads=self.read_threads,
+        )
