@@ -5,16 +5,26 @@ with its gain, masked), which only the layer knows. So every convolution sows it
 into the collection ``kernels``, and every normalisation its scale into
 ``scales``; a caller that applies the module with those collections mutable
 receives them, differentiable, from the same forward pass.
+
+A weight-normalised convolution applies, per output channel,
+
+    w_eff = exp(g) w / (|w| + 1e-5),                                       (1)
+
+with the norm over (height, width, in) of the kernel after its mask, if it has
+one. Source: NVAE, arXiv 2007.03898, section 3.2, and LSGM's published weights.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from lsgm.typing import Array
+from lsgm.networks.depthwise import depthwise
+from lsgm.typing import Array, PRNGKey
 
 KERNELS = "kernels"
 SCALES = "scales"
@@ -59,6 +69,107 @@ class GroupNorm(nn.Module):
         normed = (groups - mean) * (var + self.epsilon) ** -0.5
         y = normed.reshape(x.shape) * scale[None, None, None] + bias[None, None, None]
         return y.astype(x.dtype)
+
+
+class WNConv(nn.Module):
+    """Weight-normalised convolution, Eq. (1), in the dtype of its input.
+
+    Attributes:
+      depthwise: one kernel per channel; ``features`` are then the input's.
+      gain_init: factor on the norm that the gain starts from.
+    """
+
+    features: int
+    kernel_size: tuple[int, int] = (3, 3)
+    strides: int = 1
+    use_bias: bool = True
+    depthwise: bool = False
+    gain_init: float = 1.0
+
+    def mask(self, shape: tuple[int, ...]) -> np.ndarray | None:
+        """Which taps of a kernel of ``shape`` exist; all of them here."""
+        return None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        channels = 1 if self.depthwise else x.shape[-1]
+        shape = (*self.kernel_size, channels, self.features)
+        kernel = self.param("kernel", uniform_fan_in(), shape, jnp.float32)
+        mask = self.mask(shape)
+        if mask is not None:
+            kernel = kernel * jnp.asarray(mask, kernel.dtype)
+        log_gain = self.param("log_gain", self._log_gain(kernel), (self.features,))
+        kernel = normalize_kernel(kernel, log_gain)
+        self.sow(KERNELS, "kernel", kernel)
+        apply = depthwise if self.depthwise else convolve
+        y = apply(x, kernel.astype(x.dtype), self.strides)
+        if self.use_bias:
+            bias_init = uniform_fan_in(math.prod(shape[:-1]))
+            bias = self.param("bias", bias_init, (self.features,), jnp.float32)
+            y = y + bias.astype(x.dtype)[None, None, None]
+        return y
+
+    def _log_gain(self, kernel: Array) -> Callable[..., Array]:
+        return lambda *_: jnp.log(self.gain_init * kernel_norm(kernel) + 0.01)
+
+
+class DepthwiseConv(nn.Module):
+    """One plain kernel per channel, no bias, in the dtype of its input."""
+
+    kernel_size: tuple[int, int] = (5, 5)
+    strides: int = 1
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape = (*self.kernel_size, 1, x.shape[-1])
+        kernel = self.param("kernel", uniform_fan_in(), shape, jnp.float32)
+        self.sow(KERNELS, "kernel", kernel)
+        return depthwise(x, kernel.astype(x.dtype), self.strides)
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gates from the spatial mean through a two-layer network, in fp32."""
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        channels = x.shape[-1]
+        gate = x.astype(jnp.float32).mean(axis=(1, 2))
+        gate = nn.relu(_dense(max(channels // 16, 4), gate.shape[-1], "reduce")(gate))
+        gate = nn.sigmoid(_dense(channels, gate.shape[-1], "expand")(gate))
+        return x * gate.astype(x.dtype)[:, None, None]
+
+
+def _dense(features: int, fan_in: int, name: str) -> nn.Dense:
+    init = uniform_fan_in(fan_in)
+    return nn.Dense(features, kernel_init=init, bias_init=init, name=name)
+
+
+def uniform_fan_in(fan_in: int | None = None) -> Callable[..., Array]:
+    """Initialiser U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
+
+    Args:
+      fan_in: taken from the kernel's shape, [..., in, out], when None.
+    """
+
+    def init(key: PRNGKey, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+        bound = (fan_in or math.prod(shape[:-1])) ** -0.5
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def kernel_norm(kernel: Array) -> Array:
+    """Norm per output channel of [kh kw in out], with gradient 0 at 0."""
+    square = jnp.sum(kernel**2, axis=(0, 1, 2))
+    positive = square > 0
+    # The root's slope at 0 is infinite; the inner where keeps it from the gradient.
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
+
+
+def normalize_kernel(kernel: Array, log_gain: Array) -> Array:
+    """Effective kernel [kh kw in out] of Eq. (1)."""
+    scale = jnp.exp(log_gain) / (kernel_norm(kernel) + 1e-5)
+    return kernel * scale[None, None, None]
 
 
 def convolve(x: Array, kernel: Array, strides: int = 1) -> Array:

@@ -1,0 +1,195 @@
+"""A VAE: a network, a likelihood, an image shape. Latents in groups, by scale.
+
+The network maps an image x in [-1, 1] and standard normal noise to latents, their
+log-densities and the parameters of the likelihood p(x|z). Images whose sides do not
+halve far enough are padded with -1; the likelihood counts inner pixels only.
+
+Latents are tuples over groups in decoding order. The groups of the deepest scale,
+joined on channels, are the prior's variable z0; finer scales keep N(0, I).
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lsgm import numerics
+from lsgm.networks.layers import KERNELS, SCALES
+from lsgm.networks.norm import BATCH_STATS
+from lsgm.typing import Array, Image, Latent, Levels, Params, PRNGKey, PRNGKeys
+
+Latents = tuple[Latent, ...]
+
+
+class Inferred(NamedTuple):
+    """One pass through encoder and decoder.
+
+    Attributes:
+      z: latents by group, after the flows, [b h w c] each.
+      log_q: their log-density per variable in nats, by group, [b h w c] each.
+      out: the likelihood's parameters for the unpadded image, [b h w p].
+      batch_stats: running statistics after this pass.
+      kernels, scales: effective convolution kernels and normalisation scales, for
+        regularisation.
+    """
+
+    z: Latents
+    log_q: Latents
+    out: Array
+    batch_stats: Params
+    kernels: Params
+    scales: Params
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VAE:
+    """q(z|x) and p(x|z).
+
+    Attributes:
+      network: ``lsgm.networks.nvae:NVAE``, or anything with its methods.
+      likelihood: one of ``lsgm.distributions``.
+      image_shape: (height, width, channels) of the data.
+      padding: pixels added on each side before the network.
+    """
+
+    network: nn.Module
+    likelihood: Any
+    image_shape: tuple[int, int, int]
+    padding: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.image_shape) != 3 or min(self.image_shape) < 1:
+            raise ValueError(
+                f"image_shape = {self.image_shape!r}: expected (height, width, "
+                "channels), each >= 1"
+            )
+        if self.padding < 0:
+            raise ValueError(f"padding = {self.padding}: must be >= 0")
+        needed = self.likelihood.num_outputs(self.image_shape[-1])
+        if self.network.num_outputs != needed:
+            raise ValueError(
+                f"network.num_outputs = {self.network.num_outputs}: "
+                f"{type(self.likelihood).__name__} on {self.image_shape[-1]} channels "
+                f"needs {needed}"
+            )
+        self.network.latent_shapes(self._padded_shape)
+
+    @property
+    def _padded_shape(self) -> tuple[int, int, int]:
+        h, w, c = self.image_shape
+        return h + 2 * self.padding, w + 2 * self.padding, c
+
+    @property
+    def latent_shapes(self) -> tuple[tuple[tuple[int, int, int], ...], ...]:
+        """(h, w, c) of each group, by scale, deepest first."""
+        return self.network.latent_shapes(self._padded_shape)
+
+    @property
+    def prior_shape(self) -> tuple[int, int, int]:
+        """(h, w, c) of the deepest scale's groups joined on channels."""
+        deepest = self.latent_shapes[0]
+        return (*deepest[0][:2], sum(shape[-1] for shape in deepest))
+
+    def init(self, key: PRNGKey) -> tuple[Params, Params]:
+        """Parameters, and running statistics ``{"batch_stats": ...}``."""
+        x = jnp.zeros((1, *self._padded_shape))
+        noise = tuple(jnp.zeros((1, *shape)) for shape in self._group_shapes())
+        init = jax.jit(self.network.init, static_argnames="train")
+        variables = init(key, x, noise, train=False)
+        return variables["params"], {BATCH_STATS: variables.get(BATCH_STATS, {})}
+
+    def draw(self, keys: PRNGKeys) -> Latents:
+        """Standard normal noise for ``infer``, by group; one key per example."""
+        shapes = self._group_shapes()
+        parts = numerics.split_examples(keys, len(shapes))
+        return tuple(
+            numerics.normal(part, shape)
+            for part, shape in zip(parts, shapes, strict=True)
+        )
+
+    def preprocess(self, levels: Levels) -> Image:
+        """uint8 levels 0 .. 2^bits - 1 to x in [-1, 1]."""
+        top = 2**self.likelihood.num_bits - 1
+        return 2.0 * levels.astype(jnp.float32) / top - 1.0
+
+    def infer(
+        self,
+        params: Params,
+        mutables: Params,
+        x: Image,
+        noise: Latents,
+        *,
+        train: bool,
+        batch_statistics: bool = False,
+        axis: str | None = None,
+    ) -> Inferred:
+        """Draw z from q(z|x) and decode it.
+
+        Args:
+          x: in [-1, 1], unpadded.
+          noise: from ``draw``.
+          train: normalise with batch statistics and update the running ones.
+          batch_statistics: normalise with batch statistics, update nothing.
+          axis: mapped axis over whose devices batch statistics are taken.
+        """
+        p = self.padding
+        x = jnp.pad(x, ((0, 0), (p, p), (p, p), (0, 0)), constant_values=-1.0)
+        collections = [KERNELS, SCALES] + ([BATCH_STATS] if train else [])
+        (z, log_q, out), state = self.network.clone(axis_name=axis).apply(
+            {"params": params, BATCH_STATS: mutables[BATCH_STATS]},
+            x,
+            noise,
+            train=train or batch_statistics,
+            mutable=collections,
+        )
+        return Inferred(
+            z=z,
+            log_q=log_q,
+            out=self._inner(out),
+            batch_stats=state.get(BATCH_STATS, mutables[BATCH_STATS]),
+            kernels=state.get(KERNELS, {}),
+            scales=state.get(SCALES, {}),
+        )
+
+    def likelihood_of(self, out: Array) -> Any:
+        """p(x|z) of the unpadded image, from ``Inferred.out``."""
+        return self.likelihood.distribution(out)
+
+    def generate(
+        self,
+        params: Params,
+        mutables: Params,
+        z: Latents,
+        *,
+        batch_statistics: bool = False,
+    ) -> Any:
+        """p(x|z) of the unpadded image for latents of all groups.
+
+        Args:
+          batch_statistics: normalise with the statistics of this batch instead of
+            the running ones, which stay as they are.
+        """
+        out = self.network.apply(
+            {"params": params, BATCH_STATS: mutables[BATCH_STATS]},
+            z,
+            train=batch_statistics,
+            method="decode",
+        )
+        return self.likelihood_of(self._inner(out))
+
+    def join(self, z: Latents) -> Latent:
+        """The deepest scale's groups as one z0."""
+        return jnp.concatenate(z[: len(self.latent_shapes[0])], axis=-1)
+
+    def split(self, z0: Latent) -> Latents:
+        """z0 as the deepest scale's groups."""
+        return tuple(jnp.split(z0, len(self.latent_shapes[0]), axis=-1))
+
+    def _group_shapes(self) -> list[tuple[int, int, int]]:
+        return [shape for scale in self.latent_shapes for shape in scale]
+
+    def _inner(self, out: Array) -> Array:
+        p, (h, w, _) = self.padding, self.image_shape
+        return out[:, p : p + h, p : p + w]
