@@ -73,7 +73,8 @@ def read_npz(path: pathlib.Path, split: str) -> tuple[np.ndarray, np.ndarray | N
     try:
         with np.load(path) as file:
             arrays = dict(file)
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    # TypeError: a single array (.npy) is no context.
+    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ConfigError(key, str(path), f"not an npz of arrays: {error}") from error
     if "x" not in arrays:
         found = ", ".join(sorted(arrays))

@@ -183,6 +183,7 @@ class Data:
         self,
         seed: int,
         batch_size: int,
+        *,
         process_index: int = 0,
         process_count: int = 1,
     ) -> TrainBatches:
@@ -195,7 +196,7 @@ class Data:
         store = self.open("train")
         if batch_size > len(store):
             message = f"split 'train' of config.data.source has {len(store)} examples"
-            raise ConfigError("train.batch_size", batch_size, message)
+            raise ConfigError("batch_size", batch_size, message)
         return TrainBatches(
             store=store,
             transforms=((Flip(),) if self.flip else ()) + self._levels,
@@ -208,6 +209,7 @@ class Data:
         split: str,
         batch_size: int,
         num_examples: int | None = None,
+        *,
         process_index: int = 0,
         process_count: int = 1,
     ) -> EvalBatches:
@@ -216,7 +218,7 @@ class Data:
         num_examples = len(store) if num_examples is None else num_examples
         if not 1 <= num_examples <= len(store):
             message = f"split {split!r} of config.data.source has 1 to {len(store)}"
-            raise ConfigError("eval.num_examples", num_examples, message)
+            raise ConfigError("evaluation.num_examples", num_examples, message)
         return EvalBatches(
             store=store,
             transforms=self._levels,
@@ -233,6 +235,10 @@ class Data:
         """
         batch = self.eval_batches(split, batch_size=1).batch(i)
         return {name: batch[name][0] for name in batch if name != "mask"}
+
+    def num_examples(self, split: str) -> int:
+        """Size of a split; raises what ``open`` raises."""
+        return len(self.open(split))
 
     def open(self, split: str) -> Store:
         """A split, checked and ready; the second call is free.
@@ -267,7 +273,7 @@ class Data:
     def _slice(self, batch_size: int, index: int, count: int) -> dict[str, int]:
         if batch_size < 1 or batch_size % count:
             message = f"must be a positive multiple of the {count} processes"
-            raise ConfigError("train.batch_size", batch_size, message)
+            raise ConfigError("batch_size", batch_size, message)
         return dict(
             batch_size=batch_size,
             process_index=index,

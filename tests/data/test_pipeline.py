@@ -94,7 +94,10 @@ def test_resume_gives_the_next_batch():
 def test_processes_share_one_global_batch(count):
     data = binarised()
     whole = data.train_batches(5, 32)
-    parts = [data.train_batches(5, 32, r, count) for r in range(count)]
+    parts = [
+        data.train_batches(5, 32, process_index=r, process_count=count)
+        for r in range(count)
+    ]
     for k in (0, 124, 125):
         slices = [part.batch(k) for part in parts]
         joined = {n: np.concatenate([s[n] for s in slices]) for n in slices[0]}
@@ -104,7 +107,10 @@ def test_processes_share_one_global_batch(count):
 def test_evaluation_is_shared_alike():
     data = binarised()
     whole = data.eval_batches("test", 64, num_examples=70)
-    parts = [data.eval_batches("test", 64, 70, r, 2) for r in range(2)]
+    parts = [
+        data.eval_batches("test", 64, 70, process_index=r, process_count=2)
+        for r in range(2)
+    ]
     for k in range(2):
         slices = [part.batch(k) for part in parts]
         joined = {n: np.concatenate([s[n] for s in slices]) for n in slices[0]}
@@ -169,6 +175,10 @@ def test_evaluation_does_not_depend_on_the_batch_size():
     np.testing.assert_array_equal(images(20), images(20))
 
 
+def test_num_examples():
+    assert [mnist().num_examples(s) for s in ("train", "test")] == [4000, 500]
+
+
 def test_example_reads_its_label():
     digit = mnist().example("test", 0)
     assert digit["image"].shape == (28, 28, 1)
@@ -201,10 +211,10 @@ def test_small_sets_are_decoded_once_and_large_ones_streamed():
 @pytest.mark.parametrize(
     "call, key, words",
     [
-        (lambda d: d.train_batches(0, 4001), "train.batch_size", "4000 examples"),
-        (lambda d: d.train_batches(0, 9, 0, 2), "train.batch_size", "2 processes"),
-        (lambda d: d.train_batches(0, 0), "train.batch_size", "positive"),
-        (lambda d: d.eval_batches("test", 9, 501), "eval.num_examples", "500"),
+        (lambda d: d.train_batches(0, 4001), "batch_size", "4000 examples"),
+        (lambda d: d.train_batches(0, 9, process_count=2), "batch_size", "2 processes"),
+        (lambda d: d.train_batches(0, 0), "batch_size", "positive"),
+        (lambda d: d.eval_batches("test", 9, 501), "evaluation.num_examples", "500"),
         (lambda d: d.open("valid"), "data.source", "did you mean 'validation'"),
     ],
 )
