@@ -1,0 +1,46 @@
+"""The source that ``docs/data.md`` shows how to write works as it stands."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from lsgm.data.arrays import ArrayExamples
+from lsgm.data.base import Source, require_split
+from lsgm.data.pipeline import Data
+
+PAGE = Path(__file__).parents[2] / "docs" / "data.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+
+
+def test_own_source():
+    (code,) = [block for block in BLOCKS if "class Checkers" in block]
+    scope = dict(
+        dataclasses=dataclasses,
+        np=np,
+        ClassVar=ClassVar,
+        ArrayExamples=ArrayExamples,
+        require_split=require_split,
+    )
+    exec(code, scope)
+    source = scope["Checkers"](size=4)
+    assert isinstance(source, Source)
+    data = Data(source=source, image_shape=(4, 4, 1), num_bits=1)
+    tile = data.example("train", 0)["image"][..., 0]
+    np.testing.assert_array_equal(tile, np.indices((4, 4)).sum(0) % 2)
+
+
+def test_every_field_is_described():
+    for field in dataclasses.fields(Data):
+        assert f"`{field.name}`" in PAGE.read_text()
+
+
+def test_every_example_of_a_source_names_one():
+    from lsgm.config import check
+
+    specs = [eval(f"dict({block})") for block in BLOCKS if block.startswith("source=")]
+    assert len(specs) == 5
+    for spec in specs:
+        assert isinstance(check(spec["source"], "data.source"), type)
