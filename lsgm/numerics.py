@@ -5,8 +5,11 @@ the global batch, so that a step draws the same numbers on one device and on
 sixteen.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lsgm.typing import Array, Float, PerExample, PRNGKey, PRNGKeys
 
@@ -19,6 +22,12 @@ def expand_to(v: Float[Array, " b"], u: Float[Array, "b *d"]) -> Array:
 def sum_per_example(u: Float[Array, "b *d"]) -> PerExample:
     """Sum over every axis but the first."""
     return jnp.sum(u, axis=tuple(range(1, u.ndim)))
+
+
+def on_host(fn: Callable[[Array], Array], x: np.ndarray | list[float]) -> np.ndarray:
+    """``fn(x)`` in float64 as plain numbers, also while a caller is being traced."""
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
+        return np.asarray(fn(jnp.asarray(x, jnp.float64)))
 
 
 def example_indices(num: int, axis: str | None = None) -> Array:

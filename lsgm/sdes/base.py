@@ -17,20 +17,49 @@ Normal data plus a *residual*, the part that a network has to learn:
 For variance-preserving processes the probability flow then loses its linear
 drift, du/dt = (g^2 / 2 sigma) r  (5), which is how samplers receive it.
 
+Importance sampling of times wants densities proportional to w(t) e(t), where w is
+a weight of the squared noise error and
+
+    e(t) = E (eps - normal_eps(u_t, t))^2 per dimension, for Normal data.  (6)
+
+For a scalar kernel u_t = alpha u_0 + sigma eps with N = Var(u_t),
+
+    e = 1 - var / N = alpha^2 Var(u_0) / N,                                (7)
+    e g^2 / var = d log(var / N) / dt,                                     (8)
+
+the last because var' = g^2 - beta var and N' = g^2 - beta N.
+
 Sources: Song et al., arXiv 2011.13456 (1, 2); LSGM, arXiv 2106.05931 (mixed
-score, Theorem 1); the cancellation (5) follows from (4).
+score, Theorem 1, importance sampling); the cancellation (5) follows from (4).
 """
 
 import abc
 import dataclasses
+import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from lsgm.numerics import expand_to, sum_per_example
+from lsgm.numerics import expand_to, on_host, sum_per_example
 from lsgm.typing import PerExample, PRNGKey, State, Time
 
 LOG_2PI = 1.8378770664093453
+
+
+class TimeIntegral(NamedTuple):
+    """An antiderivative of w(t) e(t), Eq. (6), and its inverse function.
+
+    Attributes:
+      value: t to the antiderivative, increasing.
+      inverse: its value back to t.
+      published_scale: the normaliser of LSGM's published code over the exact one.
+    """
+
+    value: Callable[[Time], Time]
+    inverse: Callable[[Time], Time]
+    published_scale: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,6 +104,10 @@ class SDE(abc.ABC):
         """Noise predictor of Normal data: the anchor of the mixed score, Eq. (4)."""
 
     @abc.abstractmethod
+    def normal_error(self, t: Time) -> Time:
+        """e(t) of Eq. (6): what ``normal_eps`` leaves of eps."""
+
+    @abc.abstractmethod
     def probability_flow(self, u: State, t: Time, residual: State) -> State:
         """Velocity du/dt of the probability-flow ODE, Eq. (5)."""
 
@@ -95,6 +128,23 @@ class SDE(abc.ABC):
     def prior_kl(self, u0: State) -> State:
         """KL(p(u_1 | u_0) || p(u_1)) per dimension in nats: the term at t = 1
         that Theorem 1 assumes to vanish."""
+
+    @property
+    def proposal(self) -> "SDE":
+        """The process whose optimal densities of time are drawn from."""
+        return self
+
+    def likelihood_integral(self) -> TimeIntegral | None:
+        """Integral of e g^2 l^2 / 2 in closed form, or None."""
+        return None
+
+    def reweighted_integral(self) -> TimeIntegral | None:
+        """Integral of e g^2 / 2 in closed form, or None."""
+        return None
+
+    def unweighted_integral(self) -> TimeIntegral | None:
+        """Integral of e in closed form, or None."""
+        return None
 
     def perturb(self, u0: State, t: Time, eps: State) -> State:
         """u_t from u_0 and noise, Eq. (2)."""
@@ -122,17 +172,30 @@ class ScalarSDE(SDE):
         """Kernel variance sigma_t^2."""
 
     @abc.abstractmethod
-    def normal_var(self, t: Time) -> Time:
-        """Marginal variance of u_t for Normal data."""
-
-    @abc.abstractmethod
     def inv_var(self, var: Time) -> Time:
         """Time at which the kernel variance is ``var``."""
 
     @property
     @abc.abstractmethod
+    def data_var(self) -> float:
+        """Variance of u_0 for Normal data."""
+
+    @property
+    @abc.abstractmethod
     def prior_var(self) -> float:
         """Variance of u_1."""
+
+    def normal_var(self, t: Time) -> Time:
+        """Marginal variance N of u_t for Normal data."""
+        return self.data_var * self.alpha(t) ** 2 + self.var(t)
+
+    def one_minus_var(self, t: Time) -> Time:
+        """1 - var; processes override it where float32 would cancel."""
+        return 1 - self.var(t)
+
+    def normal_error(self, t: Time) -> Time:
+        """Eq. (7), in the form that keeps its digits as var approaches N."""
+        return self.data_var * self.alpha(t) ** 2 / self.normal_var(t)
 
     def log_snr(self, t: Time) -> Time:
         """log(alpha_t^2 / sigma_t^2)."""
@@ -168,9 +231,10 @@ class ScalarSDE(SDE):
         )
 
     def bound_constant(self, t_min: float) -> float:
-        with jax.ensure_compile_time_eval():
-            var = float(self.var(jnp.asarray([t_min]))[0])
-        return 0.5 * (1 + LOG_2PI + float(jnp.log(var)))
+        (var,) = on_host(self.var, [t_min])
+        if not var > 0:
+            raise ValueError(f"t_min = {t_min}: the variance there must be positive")
+        return 0.5 * (1 + LOG_2PI + math.log(var))
 
     def prior_kl(self, u0: State) -> State:
         one = jnp.ones((u0.shape[0],))
@@ -183,17 +247,27 @@ class ScalarSDE(SDE):
 class VariancePreservingSDE(ScalarSDE):
     """g^2 = beta and alpha^2 (1 - var_0) + var = 1, var_0 the variance at t = 0.
 
-    Normal data means Var(z_0) = 1 - var_0 here, so that u_t has unit variance at
-    every t and the Normal part of the probability flow vanishes exactly.
+    Normal data means Var(z_0) = 1 - var_0 here, so that N = 1 at every t, the
+    Normal part of the probability flow vanishes exactly, and e = 1 - var.
     """
 
     var_0: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.var_0 < 1:
+            raise ValueError(f"var_0 must lie in [0, 1), not {self.var_0}")
 
     def g2(self, t: Time) -> Time:
         return self.beta(t)
 
     def normal_var(self, t: Time) -> Time:
         return jnp.ones_like(t)
+
+    def one_minus_var(self, t: Time) -> Time:
+        return self.data_var * self.alpha(t) ** 2
+
+    def normal_error(self, t: Time) -> Time:
+        return self.one_minus_var(t)
 
     def normal_eps(self, u: State, t: Time) -> State:
         return expand_to(jnp.sqrt(self.var(t)), u) * u
@@ -203,6 +277,24 @@ class VariancePreservingSDE(ScalarSDE):
         del u
         scale = 0.5 * self.beta(t) * self.score_scale(t)
         return expand_to(scale, residual) * residual
+
+    def likelihood_integral(self) -> TimeIntegral:
+        """log(var) / 2, by Eq. (8)."""
+        return TimeIntegral(
+            value=lambda t: 0.5 * jnp.log(self.var(t)),
+            inverse=lambda c: self.inv_var(jnp.exp(2 * c)),
+        )
+
+    def reweighted_integral(self) -> TimeIntegral:
+        """var / 2, because var' = beta (1 - var)."""
+        return TimeIntegral(
+            value=lambda t: 0.5 * self.var(t),
+            inverse=lambda c: self.inv_var(2 * c),
+        )
+
+    @property
+    def data_var(self) -> float:
+        return 1 - self.var_0
 
     @property
     def prior_var(self) -> float:
