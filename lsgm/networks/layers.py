@@ -28,6 +28,9 @@ from lsgm.typing import Array, PRNGKey
 
 KERNELS = "kernels"
 SCALES = "scales"
+# Scale of layers that start near zero. Not zero itself: that would stop the
+# gradient of the layers below.
+NEAR_ZERO = 1e-10
 
 
 class Conv(nn.Module):
@@ -53,9 +56,13 @@ class Conv(nn.Module):
 
 
 class GroupNorm(nn.Module):
-    """Group normalisation with affine scale, that sows its scale. fp32 inside."""
+    """Group normalisation with affine scale, that sows its scale. fp32 inside.
 
-    num_groups: int
+    Attributes:
+      num_groups: min(channels // 4, 32) when None.
+    """
+
+    num_groups: int | None = None
     epsilon: float = 1e-6
 
     @nn.compact
@@ -63,7 +70,8 @@ class GroupNorm(nn.Module):
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
         self.sow(SCALES, "scale", scale)
-        groups = x.astype(jnp.float32).reshape(*x.shape[:-1], self.num_groups, -1)
+        num_groups = self.num_groups or norm_groups(x.shape[-1])
+        groups = x.astype(jnp.float32).reshape(*x.shape[:-1], num_groups, -1)
         mean = groups.mean(axis=(1, 2, 4), keepdims=True)
         var = groups.var(axis=(1, 2, 4), keepdims=True)
         normed = (groups - mean) * (var + self.epsilon) ** -0.5
@@ -142,6 +150,16 @@ class SqueezeExcite(nn.Module):
 def _dense(features: int, fan_in: int, name: str) -> nn.Dense:
     init = uniform_fan_in(fan_in)
     return nn.Dense(features, kernel_init=init, bias_init=init, name=name)
+
+
+def norm_groups(channels: int) -> int:
+    """Groups of four channels, at most 32 of them."""
+    return min(channels // 4, 32)
+
+
+def fan_avg(scale: float = 1.0) -> Callable[..., Array]:
+    """Initialiser with uniform weights of variance scale / mean(fan_in, fan_out)."""
+    return nn.initializers.variance_scaling(scale, "fan_avg", "uniform")
 
 
 def uniform_fan_in(fan_in: int | None = None) -> Callable[..., Array]:

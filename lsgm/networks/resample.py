@@ -1,0 +1,96 @@
+r"""Halving and doubling the resolution of feature maps [b h w c].
+
+Without filter: the mean of 2 x 2 pixels, and repetition. With the filter
+(1, 3, 3, 1) / 8 on each axis, zeros beyond the border:
+
+    down   y[i]      = (x[2i-1] + 3 x[2i] + 3 x[2i+1] + x[2i+2]) / 8         (1)
+    up     y[2i]     = (x[i-1] + 3 x[i]) / 4
+           y[2i+1]   = (3 x[i] + x[i+1]) / 4                                 (2)
+
+so that up is twice the transpose of down, per axis. Everything here is written as
+shifted multiply-adds on one axis at a time: they fuse, and XLA's CPU backend has no
+fast path for the grouped convolution that would say the same.
+
+Source: StyleGAN2, arXiv 1912.04958; Song et al., arXiv 2011.13456 (NCSN++).
+"""
+
+import jax.numpy as jnp
+
+from lsgm.typing import Array, Float
+
+AXES = (1, 2)
+
+
+def down(
+    x: Float[Array, "b h w c"], *, fir: bool
+) -> Float[Array, "b {x.shape[1]//2} {x.shape[2]//2} c"]:
+    """Half the resolution: Eq. (1) on both axes, or the mean of 2 x 2 pixels."""
+    for axis in AXES:
+        x = fir_down(x, axis) if fir else mean_down(x, axis)
+    return x
+
+
+def up(
+    x: Float[Array, "b h w c"], *, fir: bool
+) -> Float[Array, "b {2*x.shape[1]} {2*x.shape[2]} c"]:
+    """Twice the resolution: Eq. (2) on both axes, or repetition."""
+    for axis in AXES:
+        x = fir_up(x, axis) if fir else jnp.repeat(x, 2, axis)
+    return x
+
+
+def mean_down(x: Array, axis: int) -> Array:
+    """Mean of pairs along an axis of even length."""
+    even, odd = phases(x, axis)
+    return 0.5 * (even + odd)
+
+
+def fir_down(x: Array, axis: int) -> Array:
+    """Eq. (1) along an axis of even length."""
+    even, odd = phases(x, axis)
+    return 0.375 * (even + odd) + 0.125 * (shift(odd, 1, axis) + shift(even, -1, axis))
+
+
+def fir_up(x: Array, axis: int) -> Array:
+    """Eq. (2) along an axis."""
+    even = 0.75 * x + 0.25 * shift(x, 1, axis)
+    odd = 0.75 * x + 0.25 * shift(x, -1, axis)
+    return interleave(even, odd, axis)
+
+
+def fir_smooth(x: Array, axis: int) -> Array:
+    """The filter at full resolution, y[i] = (x[i-2] + 3 x[i-1] + 3 x[i] + x[i+1]) / 8
+    for i = 0 .. n: one more value than ``x`` has."""
+    n = x.shape[axis]
+    pad = [(0, 0)] * x.ndim
+    pad[axis] = (2, 2)
+    padded = jnp.pad(x, pad)
+    a, b, c, d = (take(padded, slice(i, i + n + 1), axis) for i in range(4))
+    return 0.375 * (b + c) + 0.125 * (a + d)
+
+
+def phases(x: Array, axis: int) -> tuple[Array, Array]:
+    """The even and the odd entries along ``axis``."""
+    return take(x, slice(0, None, 2), axis), take(x, slice(1, None, 2), axis)
+
+
+def interleave(even: Array, odd: Array, axis: int) -> Array:
+    """Inverse of ``phases``."""
+    shape = list(even.shape)
+    shape[axis] *= 2
+    return jnp.stack([even, odd], axis=axis + 1).reshape(shape)
+
+
+def shift(x: Array, by: int, axis: int) -> Array:
+    """y[i] = x[i - by] along ``axis``, zero where that lies outside; by = 1 or -1."""
+    pad = [(0, 0)] * x.ndim
+    pad[axis] = (max(by, 0), max(-by, 0))
+    start = max(-by, 0)
+    return take(jnp.pad(x, pad), slice(start, start + x.shape[axis]), axis)
+
+
+def take(x: Array, entries: slice, axis: int) -> Array:
+    """``x`` at ``entries`` of one axis."""
+    index = [slice(None)] * x.ndim
+    index[axis] = entries
+    return x[tuple(index)]
