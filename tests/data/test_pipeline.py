@@ -185,14 +185,16 @@ def test_example_reads_its_label():
     assert digit["label"] == 0 and "mask" not in digit
 
 
-def test_evaluation_never_flips():
-    stored = MNIST_test_images()
+def test_flips_in_training_and_never_in_evaluation():
+    stored = build(MNIST, "data.source").open("test").images
     data = mnist(flip=True)
-    np.testing.assert_array_equal(data.example("test", 5)["image"], stored[5])
-
-
-def MNIST_test_images():
-    return build(MNIST, "data.source").open("test").images
+    read = data.eval_batches("test", 500).batch(0)["image"]
+    np.testing.assert_array_equal(read, stored)
+    plain, flipped = (d.train_batches(0, 100).batch(0) for d in (mnist(), data))
+    same = np.all(plain["image"] == flipped["image"], axis=(1, 2, 3))
+    assert 20 < same.sum() < 80
+    mirrored = flipped["image"][~same][:, :, ::-1]
+    np.testing.assert_array_equal(mirrored, plain["image"][~same])
 
 
 def test_small_sets_are_decoded_once_and_large_ones_streamed():
