@@ -24,6 +24,11 @@ def sum_per_example(u: Float[Array, "b *d"]) -> PerExample:
     return jnp.sum(u, axis=tuple(range(1, u.ndim)))
 
 
+def soft_clamp(x: Array, limit: float) -> Array:
+    """limit * tanh(x / limit): x near 0, never beyond the limit."""
+    return limit * jnp.tanh(x / limit)
+
+
 def on_host(fn: Callable[[Array], Array], x: np.ndarray | list[float]) -> np.ndarray:
     """``fn(x)`` in float64 as plain numbers, also while a caller is being traced."""
     with jax.enable_x64(True), jax.ensure_compile_time_eval():

@@ -12,14 +12,10 @@ import math
 
 import jax.numpy as jnp
 
+from lsgm.numerics import soft_clamp
 from lsgm.typing import Array, Latent
 
 MEAN_CLAMP = 5.0
-
-
-def soft_clamp(x: Array, limit: float) -> Array:
-    """limit * tanh(x / limit)."""
-    return limit * jnp.tanh(x / limit)
 
 
 def draw_posterior(
