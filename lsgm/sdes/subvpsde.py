@@ -68,5 +68,6 @@ class SubVPSDE(ScalarSDE):
         before it grows."""
         # Eq. (2) is x^2 - var_0 x + var_0 = var in x = 1 - exp(-int_beta).
         half = 0.5 * self.var_0
-        x = half + jnp.sqrt(var - self.var_0 + half**2)
+        # A rounded variance may lie below the dip.
+        x = half + jnp.sqrt(jnp.maximum(var - self.var_0 + half**2, 0))
         return self.proposal.inv_int_beta(-jnp.log1p(-x))
