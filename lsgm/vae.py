@@ -12,10 +12,10 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from lsgm import numerics
+from lsgm.networks.initialize import initialize
 from lsgm.networks.layers import KERNELS, SCALES
 from lsgm.networks.norm import BATCH_STATS
 from lsgm.typing import Array, Image, Latent, Levels, Params, PRNGKey, PRNGKeys
@@ -96,9 +96,15 @@ class VAE:
         """Parameters, and running statistics ``{"batch_stats": ...}``."""
         x = jnp.zeros((1, *self._padded_shape))
         noise = tuple(jnp.zeros((1, *shape)) for shape in self._group_shapes())
-        init = jax.jit(self.network.init, static_argnames="train")
-        variables = init(key, x, noise, train=False)
-        return variables["params"], {BATCH_STATS: variables.get(BATCH_STATS, {})}
+        variables = initialize(
+            self.network,
+            key,
+            x,
+            noise,
+            train=False,
+            collections=("params", BATCH_STATS),
+        )
+        return variables["params"], {BATCH_STATS: variables[BATCH_STATS]}
 
     def draw(self, keys: PRNGKeys) -> Latents:
         """Standard normal noise for ``infer``, by group; one key per example."""

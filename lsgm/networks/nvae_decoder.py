@@ -11,7 +11,6 @@ Source: LSGM, arXiv 2106.05931, appendix G; NVAE, arXiv 2007.03898.
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from lsgm.networks.layers import WNConv
@@ -105,9 +104,8 @@ class Decoder(nn.Module):
     def _walk(self, latent_of, shape, train: bool) -> Array:
         batch, *size = shape
         first = self.steps[0].features
-        start = self.param(
-            "start", jax.random.uniform, (*size, first), jnp.float32
-        ).astype(self.dtype)
+        start = self.param("start", nn.initializers.uniform(1.0), (*size, first))
+        start = start.astype(self.dtype)
         state = jnp.broadcast_to(start[None], (batch, *start.shape))
         for step in self.steps:
             if isinstance(step, Cell):

@@ -73,7 +73,7 @@ class Encoder(nn.Module):
 def cell_module(cell: Cell, tower: Any) -> nn.Module:
     """The cell as a submodule of the ``tower`` under construction."""
     cls = ResidualCell
-    if tower.remat:
+    if tower.remat and not tower.is_initializing():
         cls = nn.remat(ResidualCell, static_argnums=(2,))
     return cls(
         cell.features,
