@@ -51,10 +51,11 @@ def tabulate(sde: SDE, weighting: Weighting, t_min: float) -> TimeIntegral:
 
 
 def _nodes(t_min: float) -> np.ndarray:
-    """Even in t, and even in log t where a density may rise towards t_min."""
+    """Even in t, and even in log t and log(1 - t) where w e may rise or fall fast."""
     even = np.linspace(t_min, 1, _CELLS + 1)
     early = np.geomspace(max(t_min, 1e-6), 1, _CELLS + 1)[1:-1]
-    return np.union1d(even, early)
+    late = 1 - np.geomspace(1e-6, 1 - t_min, _CELLS + 1)[:-1]
+    return np.unique(np.concatenate([even, early, late]))
 
 
 def _inverse(
@@ -66,6 +67,7 @@ def _inverse(
     t0, width, mass = (_as(x, c)[cell] for x in (nodes[:-1], np.diff(nodes), masses))
     slope0 = _as(masses / rates[:-1], c)[cell]
     slope1 = _as(masses / rates[1:], c)[cell]
+    # In float32 a cell may be narrower than the rounding of c.
     s = jnp.clip((c - _as(cumulative[:-1], c)[cell]) / mass, 0, 1)
     rise = s**2 * (3 - 2 * s) * width
     return t0 + rise + s * (1 - s) * ((1 - s) * slope0 - s * slope1)

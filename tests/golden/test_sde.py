@@ -81,15 +81,21 @@ class Golden:
         }
         return sorted((f.split("/")[1], f + "/") for f in folders if "/" in f)
 
-    def close(self, actual, key, small=False, atol=0.0):
-        """``actual`` against ``key``; ``small``: where only float64 is a target."""
-        actual = np.broadcast_to(actual, self.arrays[key].shape)
-        small = np.broadcast_to(small, actual.shape)
-        exact = self.arrays.get(key + "__from64", self.arrays[key])
-        rtol = self.rtol
-        np.testing.assert_allclose(actual, exact, rtol=rtol, atol=atol, err_msg=key)
-        rough = np.where(small, self.rough, rtol) * np.abs(self.arrays[key]) + atol
-        assert np.all(np.abs(actual - self.arrays[key]) <= rough), key
+    def close(self, actual, key, small=False, atol=0.0, rtol=0.0):
+        """``actual`` against ``key``.
+
+        Args:
+          small: where the float64 numbers are the target.
+          rtol: what the conditioning adds to the tolerance, one value per element.
+        """
+        stored = self.arrays[key]
+        exact = self.arrays.get(key + "__from64", stored)
+        rtol = self.rtol + np.asarray(rtol)
+        rough = np.where(small, self.rough, rtol)
+        for target, tolerance in ((exact, rtol), (stored, rough)):
+            error = np.abs(np.asarray(actual) - target)
+            worst = np.max(error - tolerance * np.abs(target))
+            assert worst <= atol, (key, worst, error)
 
 
 @pytest.fixture(params=golden_files("sde_*.npz"))
@@ -149,7 +155,7 @@ def test_modes_as_pairs_of_weight_and_density(golden):
     """Every stored mode is one weighting and one time sampler."""
     sde, rho = golden.sde, golden["rho"]
     for t_min in golden.config["time_eps_list"]:
-        small = t_min < SMALL_TIME and golden.sde.var(jnp.zeros(1))[0] == 0
+        small = t_min <= SMALL_TIME
         golden.close(
             sde.bound_constant(t_min), f"eps{t_min:g}/cross_entropy_const", small
         )
@@ -157,17 +163,18 @@ def test_modes_as_pairs_of_weight_and_density(golden):
         assert modes
         for mode, prefix in modes:
             t, density = time_sampler(mode, t_min).times(sde, rho)
+            # One float32 rounding of t moves 1 - var by beta times that.
+            rounding = 2e-7 * np.asarray(sde.beta(t))
             weighting = WEIGHTINGS[mode.rsplit("_", 1)[0]]
             weight = weighting(sde, t) / density
-            if mode == "drop_all_uniform":  # one element for all examples
-                weight = weight[:1]
             golden.close(t, prefix + "t", small)
             golden.close(sde.var(t), prefix + "var_t", small)
-            golden.close(sde.alpha(t), prefix + "m_t", small)
-            golden.close(sde.g2(t), prefix + "g2_t", small)
-            golden.close(weight, prefix + "obj_weight_t", small)
+            golden.close(sde.alpha(t), prefix + "m_t", small, rtol=rounding)
+            golden.close(sde.g2(t), prefix + "g2_t", small, rtol=rounding)
+            # Broadcasts against the one element stored for drop_all_uniform.
+            golden.close(weight, prefix + "obj_weight_t", small, rtol=rounding)
             likelihood = Likelihood()(sde, t) / density
-            golden.close(likelihood, prefix + "obj_weight_t_ll", small)
+            golden.close(likelihood, prefix + "obj_weight_t_ll", small, rtol=rounding)
 
 
 def test_corrected_modes_differ_by_the_published_factors(golden):
@@ -187,13 +194,16 @@ def test_corrected_modes_differ_by_the_published_factors(golden):
                 published = golden.arrays[f"eps{t_min:g}/const_norm__from64"]
                 factor = (high - low) / published
             exact = golden.arrays[prefix + "obj_weight_t_ll__from64"] * factor
-            actual = Likelihood()(sde, t) / density
-            np.testing.assert_allclose(actual, exact, rtol=golden.rtol, err_msg=mode)
+            error = np.abs(Likelihood()(sde, t) / density / exact - 1)
+            assert np.all(error <= golden.rtol + 2e-7 * sde.beta(t)), (mode, error)
 
 
 def test_modes_that_the_reference_lacks(golden):
     """For them there is a density here all the same."""
-    for name in json.loads(str(golden.arrays["modes_not_available"])):
+    lacking = json.loads(str(golden.arrays["modes_not_available"]))
+    if not lacking:
+        pytest.skip("it has them all")
+    for name in lacking:
         mode = name.split("/")[0]
         sampler = time_sampler(mode, 1e-2)
         t, density = sampler.times(golden.sde, jnp.linspace(0, 0.999, 2001))
