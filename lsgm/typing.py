@@ -14,7 +14,7 @@ letter   dimension
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree, UInt8
 
 PRNGKey: TypeAlias = Key[Array, ""]
 PRNGKeys: TypeAlias = Key[Array, " b"]
@@ -24,16 +24,19 @@ State: TypeAlias = Float[Array, "b *s"]
 Levels: TypeAlias = UInt8[Array, "b h w c"]
 Image: TypeAlias = Float[Array, "b h w c"]
 Latent: TypeAlias = Float[Array, "b h w c"]
+Latents: TypeAlias = tuple[Float[Array, "b _ _ _"], ...]  # by group, sizes differ
 Params: TypeAlias = dict[str, Any]
 ResidualFn: TypeAlias = Callable[[State, Time], State]
 
 __all__ = [
     "Array",
+    "Bool",
     "Float",
     "Image",
     "Int",
     "Key",
     "Latent",
+    "Latents",
     "Levels",
     "PRNGKey",
     "PRNGKeys",

@@ -18,9 +18,7 @@ from lsgm import numerics
 from lsgm.networks.initialize import initialize
 from lsgm.networks.layers import KERNELS, SCALES
 from lsgm.networks.norm import BATCH_STATS
-from lsgm.typing import Array, Image, Latent, Levels, Params, PRNGKey, PRNGKeys
-
-Latents = tuple[Latent, ...]
+from lsgm.typing import Array, Image, Latent, Latents, Levels, Params, PRNGKey, PRNGKeys
 
 
 class Inferred(NamedTuple):

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from lsgm.networks.nvae_decoder import Decoder, Group
 from lsgm.networks.nvae_encoder import Cell, Encoder, Keep, Pyramid
-from lsgm.typing import Array, Image, Latent
+from lsgm.typing import Array, Image, Latents
 
 # Hidden width over input width of the inverted residuals of the decoder's tower
 # and of its post-processing; 0 stands for twice BN-swish-convolution.
@@ -142,8 +142,8 @@ class NVAE(nn.Module):
         )
 
     def __call__(
-        self, x: Image, noise: tuple[Latent, ...], *, train: bool
-    ) -> tuple[tuple[Latent, ...], tuple[Latent, ...], Array]:
+        self, x: Image, noise: Latents, *, train: bool
+    ) -> tuple[Latents, Latents, Array]:
         """Latents after the flows and their log q per variable in nats, by group,
         and the likelihood's parameters [b h w num_outputs].
 
@@ -153,7 +153,7 @@ class NVAE(nn.Module):
         """
         return self.decoder.infer(self.encoder(x, train), noise, train)
 
-    def decode(self, z: tuple[Latent, ...], *, train: bool) -> Array:
+    def decode(self, z: Latents, *, train: bool) -> Array:
         """The likelihood's parameters for given latents, by group."""
         return self.decoder.decode(z, train)
 

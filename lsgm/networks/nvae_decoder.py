@@ -17,7 +17,7 @@ from lsgm.networks.layers import WNConv
 from lsgm.networks.nvae_encoder import Cell, cell_module
 from lsgm.networks.nvae_flows import Flow
 from lsgm.networks.posterior import draw_posterior
-from lsgm.typing import Array, Latent
+from lsgm.typing import Array, Latent, Latents
 
 
 class Group(NamedTuple):
@@ -77,12 +77,12 @@ class Decoder(nn.Module):
     dtype: Any = jnp.float32
 
     def infer(
-        self, kept: dict[int, Array], noise: tuple[Latent, ...], train: bool
-    ) -> tuple[tuple[Latent, ...], tuple[Latent, ...], Array]:
+        self, kept: dict[int, Array], noise: Latents, train: bool
+    ) -> tuple[Latents, Latents, Array]:
         """Latents drawn from the posterior, their log-densities, the output."""
         drawn = []
 
-        def draw(group: int, state: Array) -> Latent:
+        def draw(group: int, state: Array) -> Array:
             drawn.append(self._draw(group, kept[group], state, noise[group]))
             return drawn[-1][0]
 
@@ -90,7 +90,7 @@ class Decoder(nn.Module):
         z, log_q = zip(*drawn, strict=True)
         return z, log_q, out
 
-    def decode(self, z: tuple[Latent, ...], train: bool) -> Array:
+    def decode(self, z: Latents, train: bool) -> Array:
         """The output for given latents."""
         return self._walk(lambda group, _: z[group], z[0].shape[:3], train)
 

@@ -13,13 +13,13 @@ import math
 import jax.numpy as jnp
 
 from lsgm.numerics import soft_clamp
-from lsgm.typing import Array, Latent
+from lsgm.typing import Array, Float, Latent
 
 MEAN_CLAMP = 5.0
 
 
 def draw_posterior(
-    raw: Array, noise: Latent, log_std_clamp: float
+    raw: Float[Array, "b h w p"], noise: Latent, log_std_clamp: float
 ) -> tuple[Latent, Latent]:
     """Draw u and its log-density per variable in nats, Eqs. (1) to (3), in fp32.
 
