@@ -28,7 +28,7 @@ import jax.numpy as jnp
 
 from lsgm.networks import resample
 from lsgm.networks.attention import ROOT_HALF
-from lsgm.networks.layers import KERNELS, NEAR_ZERO, Conv, GroupNorm, fan_avg
+from lsgm.networks.layers import KERNELS, NEAR_ZERO, Conv, Dropout, GroupNorm, fan_avg
 from lsgm.typing import Array
 
 
@@ -51,7 +51,7 @@ class ResBlock(nn.Module):
         h = self._resample(nn.swish(GroupNorm(name="norm_0")(x)))
         h = self._conv("conv_0")(h) + shift.astype(self.dtype)[:, None, None]
         h = nn.swish(GroupNorm(name="norm_1")(h))
-        h = nn.Dropout(self.dropout, deterministic=not train)(h)
+        h = Dropout(self.dropout, name="dropout")(h, train)
         h = self._conv("conv_1", NEAR_ZERO)(h)
         if self.kind != "normal" or x.shape[-1] != self.features:
             x = self._conv("skip", size=1)(self._resample(x))
