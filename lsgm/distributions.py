@@ -58,7 +58,7 @@ class Distribution(Protocol):
         ...
 
     def sample(self, key: PRNGKey) -> Image:
-        """A draw, in [-1, 1] and on the data's levels if these are discrete."""
+        """A draw, on the data's levels where these are discrete."""
         ...
 
 
@@ -104,7 +104,7 @@ class BernoulliLikelihood(Likelihood):
         return channels
 
     def distribution(self, out: Float[Array, "b h w p"]) -> "Bernoulli":
-        return Bernoulli(logits=_at_least_fp32(out))
+        return Bernoulli(logits=out.astype(jnp.float32))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ class LogisticLikelihood(Likelihood):
         return 2 * channels
 
     def distribution(self, out: Float[Array, "b h w p"]) -> "Logistic":
-        loc, log_scale = jnp.split(_at_least_fp32(out), 2, axis=-1)
+        loc, log_scale = jnp.split(out.astype(jnp.float32), 2, axis=-1)
         return Logistic(
             loc=loc,
             log_scale=jnp.maximum(log_scale, MIN_LOG_SCALE),
@@ -156,7 +156,7 @@ class LogisticMixtureLikelihood(Likelihood):
 
     def distribution(self, out: Float[Array, "b h w p"]) -> "LogisticMixture":
         k = self.num_components
-        out = _at_least_fp32(out)
+        out = out.astype(jnp.float32)
         colours = 1 if out.shape[-1] == self.num_outputs(1) else 3
         fields = out[..., k:].reshape(*out.shape[:-1], colours, -1, k)
         return LogisticMixture(
@@ -181,7 +181,9 @@ class NormalLikelihood(Likelihood):
         return 2 * channels
 
     def distribution(self, out: Float[Array, "b h w p"]) -> "Normal":
-        loc, log_sigma = jnp.split(soft_clamp(_at_least_fp32(out), NORMAL_CLAMP), 2, -1)
+        loc, log_sigma = jnp.split(
+            soft_clamp(out.astype(jnp.float32), NORMAL_CLAMP), 2, -1
+        )
         return Normal(loc=loc, log_sigma=log_sigma)
 
 
@@ -356,7 +358,3 @@ def _log1mexp(d: Array, log_d: Array) -> Array:
     # The inner where keeps the unused branch's infinite slope from the gradient.
     large = jnp.log(-jnp.expm1(-jnp.where(small, 1.0, d)))
     return jnp.where(small, log_d - 0.5 * d, large)
-
-
-def _at_least_fp32(out: Array) -> Array:
-    return out.astype(jnp.promote_types(out.dtype, jnp.float32))

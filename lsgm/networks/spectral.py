@@ -31,16 +31,14 @@ INIT_ITERS = 40
 
 def init_vectors(key: PRNGKey, kernels: Any) -> Vectors:
     """Vectors for a tree of kernels: random directions, then 40 rounds of Eq. (1)."""
+    stacks = _stacks(kernels)
+    keys = jax.random.split(key, max(len(stacks), 1))
     vectors = {}
-    for i, (name, stack) in enumerate(_stacks(kernels).items()):
-        start = jax.random.normal(jax.random.fold_in(key, i), stack.shape[::2])
-        vectors[name] = jax.lax.fori_loop(
-            0,
-            INIT_ITERS,
-            lambda _, uv, stack=stack: _round(stack, uv[0]),
-            (_normalize(start), jnp.zeros(stack.shape[:2])),
-        )
-    return vectors
+    for k, (name, stack) in zip(keys, stacks.items(), strict=False):
+        n, cols, rows = stack.shape
+        u = _normalize(jax.random.normal(k, (n, rows)))
+        vectors[name] = (u, jnp.zeros((n, cols)))
+    return _iterate(stacks, vectors, INIT_ITERS)
 
 
 def spectral_norm(
@@ -50,17 +48,14 @@ def spectral_norm(
 
     Args:
       kernels: tree of [kh kw in out] whose shapes ``vectors`` was made for.
-      num_iters: rounds of Eq. (1) before Eq. (2).
+      num_iters: rounds of Eq. (1) before Eq. (2), at least one.
     """
-    total, new = jnp.zeros(()), {}
-    for name, stack in _stacks(kernels).items():
-        u, v = vectors[name]
-        fixed = jax.lax.stop_gradient(stack)
-        for _ in range(num_iters):
-            u, v = _round(fixed, u)
-        new[name] = (u, v)
-        total += jnp.einsum("ncr,nr,nc->", stack, u, v)
-    return total, new
+    stacks = _stacks(kernels)
+    vectors = _iterate(jax.lax.stop_gradient(stacks), vectors, num_iters)
+    total = jnp.zeros(())
+    for name, stack in stacks.items():
+        total += jnp.einsum("ncr,nr,nc->", stack, *vectors[name])
+    return total, vectors
 
 
 def scale_penalty(scales: Any) -> Float[Array, ""]:
@@ -76,6 +71,15 @@ def _stacks(kernels: Any) -> dict[str, Array]:
         cols, rows = transposed.shape
         groups.setdefault(f"{rows}x{cols}", []).append(transposed)
     return {name: jnp.stack(group) for name, group in groups.items()}
+
+
+def _iterate(stacks: dict[str, Array], vectors: Vectors, num_iters: int) -> Vectors:
+    def rounds(_: Any, vectors: Vectors) -> Vectors:
+        return {name: _round(s, vectors[name][0]) for name, s in stacks.items()}
+
+    # The first round outside: only from it on do the vectors, equal on all devices,
+    # have the type of the stacks, which differ between devices under shard_map.
+    return jax.lax.fori_loop(1, num_iters, rounds, rounds(0, vectors))
 
 
 def _round(stack: Array, u: Array) -> tuple[Array, Array]:
