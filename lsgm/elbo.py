@@ -28,6 +28,7 @@ from lsgm import numerics
 from lsgm.kl_balance import KLSchedule, balance, group_weights
 from lsgm.model import LatentModel
 from lsgm.networks import spectral
+from lsgm.networks.initialize import evaluate
 from lsgm.priors.base import PriorTerms
 from lsgm.sdes.base import LOG_2PI
 from lsgm.typing import Array, Image, Params, PRNGKey
@@ -200,8 +201,12 @@ class Objective:
             return params, mutables
         x = jnp.zeros((1, *self.model.vae.image_shape))
         draws = draw(self.model, draw_key, 1)
-        terms = self._bound(params, mutables, x, draws, axis=None)
-        for i, (group, kernels) in enumerate(_kernels(terms).items()):
+
+        def kernels_of(params: Params) -> Params:
+            return _kernels(self._bound(params, mutables, x, draws, axis=None))
+
+        kernels_by_group = evaluate(kernels_of, params)
+        for i, (group, kernels) in enumerate(kernels_by_group.items()):
             if group in self.groups and self._coefficients(group).spectral:
                 vectors = spectral.init_vectors(
                     jax.random.fold_in(spectral_key, i), kernels

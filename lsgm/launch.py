@@ -77,9 +77,9 @@ def train_stage(
     with Checkpoints(folder / "checkpoints") as checkpoints:
         restored = checkpoints.restore_latest(jax.eval_shape(init))
         if restored is None:
-            state, window = inherit(jax.jit(init)(), carried, stage), []
+            state, window = inherit(init(), carried, stage), []
         else:
-            state, window = restored.state, restored.data_state["window"]
+            state, window = restored.state, restored.meta["window"]
         step = int(state.step)
         if step == stage.num_steps:
             return state
@@ -87,9 +87,12 @@ def train_stage(
             loop = Loop(
                 stage=stage,
                 update=pmap_update(make_update(objective, optimizers, stage.ema, AXIS)),
-                batches=lambda start: experiment.data.train_batches(
-                    experiment.seed, stage.batch_size, start
-                ),
+                batches=experiment.data.train_batches(
+                    experiment.seed,
+                    stage.batch_size,
+                    process_index=jax.process_index(),
+                    process_count=jax.process_count(),
+                ).iterate,
                 checkpoints=checkpoints,
                 writers=writers,
                 observers=observers(experiment, stage),
@@ -117,7 +120,7 @@ def inherit(state: TrainState, carried: TrainState | None, stage: Stage) -> Trai
         params[group] = carried.params[group]
         mutables[group] = {**mutables[group], **carried.mutables[group]}
     opt = {g: spec.build().init(params[g]) for g, spec in stage.optimizers.items()}
-    ema = {g: params[g] for g in stage.optimizers}
+    ema = {g: stage.ema.init(params[g]) for g in stage.optimizers}
     return state.replace(params=params, opt=opt, ema=ema, mutables=mutables)
 
 

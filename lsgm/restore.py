@@ -1,9 +1,14 @@
 """From a checkpoint's path to a model that samples and evaluates."""
 
+import hashlib
+import json
 import pathlib
 from typing import Any, NamedTuple
 
+import jax
+
 from lsgm import experiment as experiments
+from lsgm.evaluation.evaluate import Subject
 from lsgm.experiment import Experiment
 from lsgm.model import LatentModel
 from lsgm.training import checkpoints
@@ -21,6 +26,7 @@ class Restored(NamedTuple):
       experiment: the whole experiment, its data and evaluation settings.
       stage, step: which stage, after how many updates.
       folder: the checkpoint itself.
+      average: whether averaged parameters were taken.
       meta: what the checkpoint says of itself (config, versions).
     """
 
@@ -31,6 +37,7 @@ class Restored(NamedTuple):
     stage: str
     step: int
     folder: pathlib.Path
+    average: bool
     meta: dict[str, Any]
 
 
@@ -58,5 +65,39 @@ def restore(path: pathlib.Path, *, average: bool = True) -> Restored:
         stage=meta["stage"],
         step=meta["step"],
         folder=folder,
+        average=average and bool(tree["ema"]),
         meta=meta,
+    )
+
+
+def subject_of(restored: Restored, *, seed: int) -> Subject:
+    """What an evaluation measures, with the card that says where it comes from."""
+    experiment, settings = restored.experiment, restored.experiment.evaluation
+    config = restored.meta["config"]
+    text = json.dumps(config, sort_keys=True).encode()
+    stage_folder = restored.folder.parent.parent
+    done = experiment.stage_order[: experiment.stage_order.index(restored.stage) + 1]
+    card = {
+        "title": stage_folder.parent.absolute().name,
+        "checkpoint": str(restored.folder),
+        "stage": restored.stage,
+        "step": restored.step,
+        "parameters": "averaged" if restored.average else "raw",
+        "config_sha256": hashlib.sha256(text).hexdigest()[:16],
+        "prior": repr(config["stages"][restored.stage]["prior"]),
+        "seed": seed,
+        "temperature": settings.temperature,
+        "batch_statistics": settings.batch_statistics,
+        "sampling_batch_size": settings.batch_size,
+        "versions": ", ".join(f"{k} {v}" for k, v in restored.meta["versions"].items()),
+        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+    }
+    return Subject(
+        model=restored.model,
+        params=restored.params,
+        mutables=restored.mutables,
+        data=experiment.data,
+        settings=settings,
+        card=card,
+        records={name: stage_folder.parent / name / "metrics.jsonl" for name in done},
     )

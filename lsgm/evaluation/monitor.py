@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lsgm.evaluation import plots
 from lsgm.evaluation.bound import bits_per_dim, bound_fn, estimate_bound
 from lsgm.evaluation.settings import Evaluation
 from lsgm.model import LatentModel
@@ -65,13 +66,12 @@ def sample_observer(
         )
         levels = np.asarray(batch["image"])
         decoded = reconstruct(state.averaged, state.mutables, levels)
-        real = levels / model.vae.likelihood.max_level
-        pairs = np.stack([real, np.asarray(decoded)], axis=1)
+        real = (levels / model.vae.likelihood.max_level).astype(np.float32)
         return Observation(
             scalars={"samples/nfe": float(nfe)},
-            images={
-                "samples": np.asarray(images),
-                "reconstructions": pairs.reshape(-1, *real.shape[1:]),
+            pictures={
+                "samples": plots.grid(np.asarray(images)),
+                "reconstructions": plots.pairs(real, np.asarray(decoded)),
             },
         )
 

@@ -20,7 +20,8 @@ class Evaluation:
       batch_statistics: let the decoder use the generated batch's statistics.
       timing_repeats: timed repetitions of sampling, after one that compiles.
       extractor: feature extractor of the Frechet distance; None measures none.
-      reference_split: split of the real images that samples are compared with.
+      reference_split: split of the real images that samples are compared with;
+        baseline_split: real images that take the samples' place for comparison.
     """
 
     split: str = "test"
@@ -36,6 +37,7 @@ class Evaluation:
     timing_repeats: int = 5
     extractor: Any = None
     reference_split: str = "test"
+    baseline_split: str = "validation"
 
     def __post_init__(self) -> None:
         for name in (

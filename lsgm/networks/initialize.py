@@ -6,6 +6,7 @@ variables do not need is dropped, and the rest is evaluated equation by equation
 so that XLA compiles one small program per distinct shape.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -33,9 +34,17 @@ def initialize(
         state = module.init(key, *args, **kwargs)
         return {name: state.get(name, {}) for name in collections}
 
-    traced, shapes = jax.make_jaxpr(variables, return_shape=True)(key, *args)
-    inputs = jax.tree.leaves((key, *args))
-    return jax.tree.unflatten(jax.tree.structure(shapes), _evaluate(traced, inputs))
+    return evaluate(variables, key, *args)
+
+
+def evaluate(fn: Callable[..., Any], *args: Any) -> Any:
+    """``fn(*args)``, equation by equation and only those that its result needs.
+
+    For a result that costs little and a function that also computes much else.
+    """
+    traced, shapes = jax.make_jaxpr(fn, return_shape=True)(*args)
+    outputs = _evaluate(traced, jax.tree.leaves(args))
+    return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
 
 
 def _evaluate(traced: jax.extend.core.ClosedJaxpr, inputs: list[Array]) -> list[Array]:

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from lsgm.training.checkpoints import Checkpoints
-from lsgm.training.guard import StopRequest, check_window
+from lsgm.training.guard import StopRequest, check_skipped
 from lsgm.training.observe import Observer
 from lsgm.training.parallel import split_over_devices
 from lsgm.training.stage import Stage
@@ -74,20 +74,22 @@ class Loop:
             state, metrics = self.update(state, levels)
             pending.append(metrics)
             step += 1
+            self.writers.advance(step)
             if step % self.stage.log_every == 0:
                 pending = self._log(step, pending)
             self._observe(step, state)
             last = step == self.stage.num_steps
             if last or stop.requested or step % self.stage.checkpoint_every == 0:
-                self._save(step, state, pending)
+                self._save(state, pending)
             if stop.requested and not last:
                 raise Interrupted(f"saved at step {step}")
         return state
 
     def _log(self, step: int, pending: list[Any]) -> list[Any]:
         window = [_floats(metrics) for metrics in pending]
-        check_window(step, window)
+        check_skipped(step, window)
         self.writers.scalars(step, _means(window))
+        self.writers.rate(step)
         return []
 
     def _observe(self, step: int, state: TrainState) -> None:
@@ -96,12 +98,12 @@ class Loop:
             if last or step % observer.every == 0:
                 seen = observer.observe(state)
                 self.writers.scalars(step, seen.scalars)
-                for name, images in seen.images.items():
-                    self.writers.images(step, name, images)
+                for name, picture in seen.pictures.items():
+                    self.writers.picture(step, name, picture)
 
-    def _save(self, step: int, state: TrainState, pending: list[Any]) -> None:
+    def _save(self, state: TrainState, pending: list[Any]) -> None:
         window = [_floats(metrics) for metrics in pending]
-        self.checkpoints.save(step, state, {"window": window}, self.meta)
+        self.checkpoints.save(state, {**self.meta, "window": window})
 
 
 def _floats(metrics: dict[str, Any]) -> dict[str, float]:
@@ -110,6 +112,6 @@ def _floats(metrics: dict[str, Any]) -> dict[str, float]:
 
 def _means(window: list[dict[str, float]]) -> dict[str, float]:
     """Means over the steps that were not skipped; ``skipped`` over all."""
-    taken = [m for m in window if not m["skipped"]]
+    taken = [m for m in window if not m["skipped"]] or window
     means = {k: float(np.mean([m[k] for m in taken])) for k in taken[0]}
     return means | {"skipped": float(np.mean([m["skipped"] for m in window]))}

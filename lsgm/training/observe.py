@@ -11,10 +11,10 @@ from lsgm.training.state import TrainState
 
 @dataclasses.dataclass(frozen=True)
 class Observation:
-    """Scalars to log, and sets of images in [0, 1], [n h w c], to show as grids."""
+    """Scalars to log, and pictures to show, uint8 [h w c]."""
 
     scalars: dict[str, float]
-    images: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    pictures: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 class Observer(NamedTuple):

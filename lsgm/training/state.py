@@ -3,6 +3,7 @@
 from typing import Any
 
 import flax.struct
+import jax
 import jax.numpy as jnp
 
 from lsgm.typing import Params, PRNGKey
@@ -43,6 +44,6 @@ def create(
         key=key,
         params=params,
         opt={g: optimizer.init(params[g]) for g, optimizer in optimizers.items()},
-        ema={g: params[g] for g in optimizers},
+        ema={g: jax.tree.map(jnp.copy, params[g]) for g in optimizers},
         mutables=mutables,
     )

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import optax
 
 from lsgm import elbo
-from lsgm.typing import Array, Levels, Params
 from lsgm.training.guard import all_finite
 from lsgm.training.optim import Ema
 from lsgm.training.state import TrainState
+from lsgm.typing import Array, Levels, Params
 
 Update = Callable[[TrainState, Levels], tuple[TrainState, dict[str, Array]]]
 

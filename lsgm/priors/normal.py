@@ -1,0 +1,75 @@
+"""The standard normal prior: a stage with it is a VAE pre-training."""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from lsgm.priors.base import LatentSamples, PriorTerms
+from lsgm.sdes.base import LOG_2PI
+from lsgm.typing import Array, Latent, Params, PRNGKey, PRNGKeys
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StandardNormal:
+    """p(z0) = N(0, I): no parameters, no network calls."""
+
+    groups: ClassVar[tuple[str, ...]] = ()
+    has_bound: ClassVar[bool] = True
+    shares_objective: ClassVar[bool] = False
+
+    def init(
+        self, key: PRNGKey, z_shape: tuple[int, int, int]
+    ) -> tuple[Params, Params]:
+        """Nothing to learn, nothing to carry."""
+        del key, z_shape
+        return {}, {}
+
+    def draw(
+        self,
+        key: PRNGKey,
+        keys: PRNGKeys,
+        indices: Array,
+        batch_size: int,
+        z_shape: tuple[int, int, int],
+    ) -> tuple[()]:
+        """Nothing random: its cross-entropy is in closed form."""
+        del key, keys, indices, batch_size, z_shape
+        return ()
+
+    def terms(
+        self,
+        params: Params,
+        mutables: Params,
+        draws: tuple[()],
+        z0: Latent,
+        *,
+        train: bool,
+        dropout_key: PRNGKey | None = None,
+    ) -> PriorTerms:
+        """-log N(z0; 0, I) per variable in nats."""
+        del params, mutables, draws, train, dropout_key
+        return PriorTerms(
+            losses={},
+            cross_entropy=0.5 * (z0**2 + LOG_2PI),
+            metrics={},
+            kernels={},
+            scales={},
+        )
+
+    def sample(
+        self,
+        params: Params,
+        mutables: Params,
+        key: PRNGKey,
+        shape: tuple[int, int, int, int],
+        *,
+        temperature: float = 1.0,
+        num_path: int = 0,
+    ) -> LatentSamples:
+        """N(0, temperature^2); a path, if asked for, stays where it is."""
+        del params, mutables
+        z0 = temperature * jax.random.normal(key, shape)
+        path = jnp.broadcast_to(z0[None], (num_path, *shape)) if num_path else None
+        return LatentSamples(z0, jnp.zeros((), jnp.int32), path)

@@ -1,0 +1,213 @@
+r"""The score-based prior: a diffusion process, a network, an objective, a sampler.
+
+With times t drawn from a density r(t), the prior descends, per example,
+
+    P = w(t) / r(t) sum (eps - eps_theta(z_t, t))^2,                       (1)
+
+and bounds the cross-entropy of the encoder's latents, per variable, by
+
+    CE = w_ll(t) / r(t) (eps - eps_theta)^2 + c(t_min) + KL(q(z_1|z_0) || p(z_1)),
+                                                                           (2)
+
+w_ll the likelihood weight. The last term is left out in the literature; it makes
+(2) a bound (5e-4 nats per dimension for the geometric SDE with var_max = 0.999).
+
+Two forms of the joint algorithm: (a) one draw of t for both, only the weight differs;
+(b) the encoder's own draw of t, from its own sampler, on the same noise; then the
+network runs once on both halves and (1) sees detached latents.
+
+Source: LSGM, arXiv 2106.05931, Theorem 1, Algorithms 1 to 3.
+"""
+
+import dataclasses
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lsgm import numerics
+from lsgm.networks.initialize import initialize
+from lsgm.networks.layers import KERNELS, SCALES
+from lsgm.numerics import expand_to, sum_per_example
+from lsgm.objectives.score_matching import mixed_residual, squared_error
+from lsgm.objectives.time_sampling import TimeSampler
+from lsgm.objectives.weighting import Likelihood, Weighting
+from lsgm.priors.base import LatentSamples, PriorTerms
+from lsgm.samplers.base import Sampler
+from lsgm.sdes.base import SDE
+from lsgm.typing import Array, Latent, Params, PRNGKey, PRNGKeys, ResidualFn, Time
+
+GROUP = "prior"
+
+
+class ScoreDraws(NamedTuple):
+    """Random numbers of one evaluation.
+
+    Attributes:
+      eps: noise, [b h w c]; rho: uniform numbers behind the prior's times, [b];
+      rho_encoder: those behind the encoder's own, [b], or None.
+    """
+
+    eps: Any
+    rho: Any
+    rho_encoder: Any
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScorePrior:
+    """p(z0) as the end of a learned reverse diffusion, Eqs. (1) and (2).
+
+    Attributes:
+      network: Linen module (u [b h w c], t [b], train) -> eps' [b h w c].
+      weighting, time_sampler: w and r of Eq. (1).
+      encoder_times: the encoder's own time sampler, form (b); None is form (a).
+      mixed: predict through the mixed score (``lsgm.objectives.score_matching``).
+      mixing_logit_init: where its logits start; -6 leaves the network 0.2 %.
+      boundary_term: include the KL of Eq. (2).
+    """
+
+    groups: ClassVar[tuple[str, ...]] = (GROUP,)
+    has_bound: ClassVar[bool] = True
+
+    sde: SDE
+    network: Any
+    weighting: Weighting
+    time_sampler: TimeSampler
+    sampler: Sampler
+    encoder_times: TimeSampler | None = None
+    mixed: bool = True
+    mixing_logit_init: float = -6.0
+    boundary_term: bool = True
+
+    @property
+    def shares_objective(self) -> bool:
+        return self.encoder_times is None and isinstance(self.weighting, Likelihood)
+
+    def init(
+        self, key: PRNGKey, z_shape: tuple[int, int, int]
+    ) -> tuple[Params, Params]:
+        """Network and mixing logits; all channels active."""
+        u, t = jnp.zeros((1, *z_shape)), jnp.zeros((1,))
+        params = {"network": initialize(self.network, key, u, t, train=False)["params"]}
+        channels = z_shape[-1]
+        if self.mixed:
+            params["mixing_logit"] = jnp.full((channels,), self.mixing_logit_init)
+        return {GROUP: params}, {GROUP: {"active": jnp.ones((channels,))}}
+
+    def draw(
+        self,
+        key: PRNGKey,
+        keys: PRNGKeys,
+        indices: Array,
+        batch_size: int,
+        z_shape: tuple[int, int, int],
+    ) -> ScoreDraws:
+        """Noise and times of each example; both forms share the noise."""
+        noise, first, second = numerics.split_examples(keys, 3)
+        shared_first, shared_second = jax.random.split(key)
+        rho_encoder = None
+        if self.encoder_times is not None:
+            rho_encoder = self.encoder_times.rho(
+                shared_second, second, indices, batch_size
+            )
+        return ScoreDraws(
+            eps=numerics.normal(noise, z_shape),
+            rho=self.time_sampler.rho(shared_first, first, indices, batch_size),
+            rho_encoder=rho_encoder,
+        )
+
+    def terms(
+        self,
+        params: Params,
+        mutables: Params,
+        draws: ScoreDraws,
+        z0: Latent,
+        *,
+        train: bool,
+        dropout_key: PRNGKey | None = None,
+    ) -> PriorTerms:
+        """Eq. (1) per example and Eq. (2) per variable, in nats."""
+        t, density = self.time_sampler.times(self.sde, draws.rho)
+        t_encoder, density_encoder, start = t, density, z0
+        if self.encoder_times is not None:
+            t_encoder, density_encoder = self.encoder_times.times(
+                self.sde, draws.rho_encoder
+            )
+            t = jnp.concatenate([t, t_encoder])
+            start = jnp.concatenate([jax.lax.stop_gradient(z0), z0])
+        eps = jnp.tile(draws.eps, (t.shape[0] // z0.shape[0], 1, 1, 1))
+        u = self.sde.perturb(start, t, eps)
+        residual, sown = self._residual(
+            params, mutables, u, t, train=train, dropout_key=dropout_key
+        )
+        error = squared_error(self.sde, eps, residual, u, t)
+        num = z0.shape[0]
+        weight = self.weighting(self.sde, t[:num]) / density
+        return PriorTerms(
+            losses={GROUP: weight * sum_per_example(error[:num])},
+            cross_entropy=self._cross_entropy(
+                z0, t_encoder, density_encoder, error[-num:]
+            ),
+            metrics={"mixing": self._mixing(params)} if self.mixed else {},
+            kernels={GROUP: sown.get(KERNELS, {})},
+            scales={GROUP: sown.get(SCALES, {})},
+        )
+
+    def residual_fn(self, params: Params, mutables: Params) -> ResidualFn:
+        """(u, t) -> r as samplers and likelihoods take it: one network call each."""
+        return lambda u, t: self._residual(params, mutables, u, t, train=False)[0]
+
+    def sample(
+        self,
+        params: Params,
+        mutables: Params,
+        key: PRNGKey,
+        shape: tuple[int, int, int, int],
+        *,
+        temperature: float = 1.0,
+        num_path: int = 0,
+    ) -> LatentSamples:
+        """Draw u_1 and run the sampler; calls are the sampler's count."""
+        start_key, sampler_key = jax.random.split(key)
+        u1 = temperature * self.sde.prior_sample(start_key, shape)
+        residual_fn = self.residual_fn(params, mutables)
+        done = self.sampler(sampler_key, self.sde, residual_fn, u1, num_path=num_path)
+        path = None if done.path is None else jax.vmap(self.sde.lower)(done.path)
+        return LatentSamples(self.sde.lower(done.u), done.nfe, path)
+
+    def _residual(
+        self,
+        params: Params,
+        mutables: Params,
+        u: Latent,
+        t: Time,
+        *,
+        train: bool,
+        dropout_key: PRNGKey | None = None,
+    ) -> tuple[Latent, Params]:
+        own = params[GROUP]
+        active = mutables[GROUP]["active"][None, None, None]
+        eps_prime, sown = self.network.apply(
+            {"params": own["network"]},
+            u * active,
+            t,
+            train=train,
+            rngs={"dropout": dropout_key} if train else {},
+            mutable=[KERNELS, SCALES],
+        )
+        eps_prime = eps_prime.astype(u.dtype)
+        logit = own["mixing_logit"] if self.mixed else None
+        return mixed_residual(self.sde, eps_prime, u, t, logit), sown
+
+    def _cross_entropy(
+        self, z0: Latent, t: Time, density: Time, error: Latent
+    ) -> Latent:
+        t_min = (self.encoder_times or self.time_sampler).t_min
+        weight = expand_to(Likelihood()(self.sde, t) / density, error)
+        cross_entropy = weight * error + self.sde.bound_constant(t_min)
+        if self.boundary_term:
+            cross_entropy += self.sde.prior_kl(z0)
+        return cross_entropy
+
+    def _mixing(self, params: Params) -> Array:
+        return jnp.mean(jax.nn.sigmoid(params[GROUP]["mixing_logit"]))
