@@ -40,6 +40,10 @@ class Sampler(abc.ABC):
         if not 0 < self.t_end < 1:
             raise ValueError(f"t_end must lie in (0, 1), not {self.t_end}")
 
+    def check(self, sde: SDE) -> None:
+        """Raise ValueError if this method is not valid for ``sde``."""
+        del sde
+
     @abc.abstractmethod
     def __call__(
         self,

@@ -1,0 +1,177 @@
+r"""Where a fixed-grid sampler calls the network: times from noise to data.
+
+With kappa = sigma / alpha, the noise in units of the signal, a grid is even in
+
+    t              uniform                                                 (1)
+    t^(1/2)        quadratic: finer near the data                          (2)
+    log kappa      half the negative log signal-to-noise ratio             (3)
+    arctan kappa   the angle of (alpha, sigma), finite at both ends        (4)
+    kappa^(1/rho)  Karras: rho = 7                                         (5)
+
+Grids are computed on the host in float64: they depend on configuration alone.
+
+Sources: DDIM, arXiv 2010.02502, appendix D (2); DPM-Solver, arXiv 2206.00927 (3);
+EDM, arXiv 2206.00364, Eq. 5 (5).
+"""
+
+import abc
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lsgm.numerics import on_host
+from lsgm.sdes.base import ScalarSDE
+from lsgm.typing import Time
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Grid(abc.ABC):
+    """Contract: a decreasing grid of times."""
+
+    @abc.abstractmethod
+    def __call__(
+        self, sde: ScalarSDE, t_start: float, t_end: float, num_steps: int
+    ) -> np.ndarray:
+        """float64 [num_steps + 1] from ``t_start`` down to ``t_end``."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Uniform(Grid):
+    """Eq. (1)."""
+
+    def __call__(
+        self, sde: ScalarSDE, t_start: float, t_end: float, num_steps: int
+    ) -> np.ndarray:
+        del sde
+        return np.linspace(t_start, t_end, num_steps + 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Quadratic(Grid):
+    """Eq. (2)."""
+
+    def __call__(
+        self, sde: ScalarSDE, t_start: float, t_end: float, num_steps: int
+    ) -> np.ndarray:
+        del sde
+        return np.linspace(t_start**0.5, t_end**0.5, num_steps + 1) ** 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Warped(Grid):
+    """Even in a function of kappa."""
+
+    @abc.abstractmethod
+    def warp(self, kappa: np.ndarray) -> np.ndarray:
+        """The increasing function of kappa."""
+
+    @abc.abstractmethod
+    def unwarp(self, value: np.ndarray) -> np.ndarray:
+        """Its inverse."""
+
+    def __call__(
+        self, sde: ScalarSDE, t_start: float, t_end: float, num_steps: int
+    ) -> np.ndarray:
+        ends = self.warp(marginals(sde, np.array([t_start, t_end])).kappa)
+        inner = self.unwarp(np.linspace(*ends, num_steps + 1)[1:-1])
+        return np.concatenate([[t_start], times_of(sde, np.log(inner)), [t_end]])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LogSNR(_Warped):
+    """Eq. (3)."""
+
+    def warp(self, kappa: np.ndarray) -> np.ndarray:
+        return np.log(kappa)
+
+    def unwarp(self, value: np.ndarray) -> np.ndarray:
+        return np.exp(value)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Angle(_Warped):
+    """Eq. (4)."""
+
+    def warp(self, kappa: np.ndarray) -> np.ndarray:
+        return np.arctan(kappa)
+
+    def unwarp(self, value: np.ndarray) -> np.ndarray:
+        return np.tan(value)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Karras(_Warped):
+    """Eq. (5)."""
+
+    rho: float = 7.0
+
+    def __post_init__(self) -> None:
+        if not self.rho > 0:
+            raise ValueError(f"rho must be positive, not {self.rho}")
+
+    def warp(self, kappa: np.ndarray) -> np.ndarray:
+        return kappa ** (1 / self.rho)
+
+    def unwarp(self, value: np.ndarray) -> np.ndarray:
+        return value**self.rho
+
+
+class Marginals(NamedTuple):
+    """What a process is at some times, on the host in float64, each [n].
+
+    Predictions are linear in the state u and the residual r: with N the variance
+    of u_t for Normal data of variance v,
+
+        eps_hat = anchor u + r,            anchor = sigma / N,             (6)
+        z0_hat = data_u u + data_r r,      data_u = v alpha / N,
+                                           data_r = -sigma / alpha.        (7)
+
+    Eq. (7) is (u - sigma eps_hat) / alpha without its cancellation.
+    """
+
+    t: np.ndarray
+    alpha: np.ndarray
+    sigma: np.ndarray
+    anchor: np.ndarray
+    data_u: np.ndarray
+    data_r: np.ndarray
+
+    @property
+    def kappa(self) -> np.ndarray:
+        return self.sigma / self.alpha
+
+    def steps(self) -> tuple["Marginals", "Marginals"]:
+        """Starts and ends of the steps between these times."""
+        return Marginals(*(x[:-1] for x in self)), Marginals(*(x[1:] for x in self))
+
+
+def marginals(sde: ScalarSDE, t: np.ndarray) -> Marginals:
+    """Eqs. (6) and (7) at ``t`` [n]."""
+
+    def values(t: Time) -> jax.Array:
+        alpha, var, total = sde.alpha(t), sde.var(t), sde.normal_var(t)
+        sigma = jnp.sqrt(var)
+        anchor, data_u = sigma / total, sde.data_var * alpha / total
+        return jnp.stack([alpha, sigma, anchor, data_u, -sigma / alpha])
+
+    return Marginals(np.asarray(t, np.float64), *on_host(values, t))
+
+
+def times_of(sde: ScalarSDE, log_kappa: np.ndarray) -> np.ndarray:
+    """Times at which log(sigma / alpha) has these values, by bisection."""
+
+    def bisect(target: jax.Array) -> jax.Array:
+        def halve(_: int, interval: tuple) -> tuple:
+            low, high = interval
+            middle = 0.5 * (low + high)
+            below = sde.log_snr(middle) > -2 * target
+            return jnp.where(below, middle, low), jnp.where(below, high, middle)
+
+        ends = jnp.zeros_like(target), jnp.ones_like(target)
+        low, high = jax.lax.fori_loop(0, 64, halve, ends)
+        return 0.5 * (low + high)
+
+    return on_host(bisect, log_kappa)
