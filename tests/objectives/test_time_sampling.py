@@ -1,6 +1,7 @@
 """Densities of time r(t): that they are densities, the right ones, and unbiased."""
 
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +25,16 @@ SAMPLERS = [
     Importance(weighting=Unweighted()),
     Importance(weighting=Rescaled()),
 ]
+
+
+def name(sampler):
+    """For a test's id."""
+    proposal = getattr(sampler, "weighting", sampler)
+    return type(proposal).__name__
+
+
 PAIRS = [
-    pytest.param(sde, sampler, id=f"{sampler}-{sde}")
+    pytest.param(sde, sampler, id=f"{name(sampler)}-{sde}")
     for sde in SCALAR
     for sampler in SAMPLERS
     if not (sde.prior_var > 1 and sampler == Importance(weighting=Rescaled()))
@@ -55,19 +64,19 @@ TESTS = {
 }
 
 
-@pytest.mark.parametrize("weighting", [Likelihood(), Unweighted()], ids=str)
 @each_pair
-def test_estimates_are_unbiased(x64, sde, sampler, weighting):
+def test_estimates_are_unbiased(x64, sde, sampler):
     """E_rho[w / r h] is the integral of w h, whatever the proposal."""
     t, density = sampler.times(sde, jnp.asarray(RHO))
-    weight = weighting(sde, t) / density
     grid = jnp.asarray(np.union1d(np.linspace(0.01, 1, 20001), 1 - _EDGE))
-    for name, h in TESTS.items():
-        mean = np.trapezoid(weight * h(t), RHO)
+    for weighting, (label, h) in itertools.product(
+        [Likelihood(), Unweighted()], TESTS.items()
+    ):
+        mean = np.trapezoid(weighting(sde, t) / density * h(t), RHO)
         target = weighting(sde, grid) * h(grid)
         scale = np.trapezoid(np.abs(target), grid)
         expected = np.trapezoid(target, grid)
-        assert mean == pytest.approx(expected, abs=2e-4 * scale), name
+        assert mean == pytest.approx(expected, abs=2e-4 * scale), label
 
 
 def vp_weights(kind, sde, t, t_min):
@@ -259,9 +268,9 @@ def test_rho_is_a_function_of_the_place_in_the_global_batch(sampler):
 
 def test_stratified_draws_fill_every_stratum_once():
     for seed in range(5):
-        rho = draws(STRATIFIED, seed, 16)
-        assert sorted(np.floor(rho * 16)) == list(range(16))
-        np.testing.assert_allclose(np.ptp(np.mod(rho * 16, 1)), 0, atol=1e-5)
+        rho = draws(STRATIFIED, seed, 12)
+        assert sorted(np.floor(rho * 12)) == list(range(12))
+        np.testing.assert_allclose(np.ptp(np.mod(rho * 12, 1)), 0, atol=1e-5)
 
 
 @pytest.mark.parametrize("sampler", [Uniform(), STRATIFIED], ids=["iid", "stratified"])
