@@ -44,24 +44,25 @@ def grid(images: Images, columns: int | None = None) -> Picture:
         raise ValueError("no images to lay out")
     if c not in (1, 3):
         raise ValueError(f"images have {c} channels; a PNG takes 1 or 3")
-    columns = min(n, columns or math.ceil(math.sqrt(n)))
-    rows = -(-n // columns)
-    factor = max(1, -(-MIN_TILE // max(h, w)))
+    in_row = min(n, columns or math.ceil(math.sqrt(n)))
+    rows = -(-n // in_row)
+    factor = max(1, -(-MIN_TILE // min(h, w)))
     tiles = tiles.repeat(factor, axis=1).repeat(factor, axis=2)
     cell_h, cell_w = h * factor + PADDING, w * factor + PADDING
-    shape = (rows * cell_h + PADDING, columns * cell_w + PADDING, c)
+    shape = (rows * cell_h + PADDING, in_row * cell_w + PADDING, c)
     picture = np.full(shape, GROUND, np.uint8)
     for i, tile in enumerate(tiles):
-        top = PADDING + i // columns * cell_h
-        left = PADDING + i % columns * cell_w
+        top = PADDING + i // in_row * cell_h
+        left = PADDING + i % in_row * cell_w
         picture[top : top + h * factor, left : left + w * factor] = tile
     return picture
 
 
-def pairs(originals: Images, reconstructions: Images, columns: int = 6) -> Picture:
-    """Each original with its reconstruction to the right, ``columns`` pairs a row."""
-    both = np.stack([to_bytes(originals), to_bytes(reconstructions)], axis=1)
-    return grid(both.reshape(-1, *both.shape[2:]), 2 * columns)
+def pairs(originals: Images, reconstructions: Images, columns: int = 8) -> Picture:
+    """Each original joined to its reconstruction on its right, ``columns`` pairs a
+    row."""
+    sides = [to_bytes(originals), to_bytes(reconstructions)]
+    return grid(np.concatenate(sides, axis=2), columns)
 
 
 def strip(path: Strip) -> Picture:
