@@ -218,7 +218,8 @@ def read(folder: pathlib.Path, fields: Iterable[str]) -> dict[str, Any]:
       CheckpointError: damaged, or without such a field.
     """
     index = _read_json(folder, "index")
-    handler, path = ocp.PyTreeCheckpointHandler(), (folder / "state").absolute()
+    handler = ocp.PyTreeCheckpointHandler()
+    path: Any = (folder / "state").absolute()
     try:
         stored = handler.metadata(path).tree
         if absent := set(fields) - set(stored):

@@ -1,0 +1,312 @@
+"""What checkpoints promise: nothing lost, nothing altered, nothing half written."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from lsgm.training import checkpoints
+from lsgm.training.checkpoints import CheckpointError, Checkpoints
+from lsgm.training.state import TrainState, create
+
+# Reading a damaged checkpoint, TensorStore's other reads finish after Orbax has
+# closed its event loop, and complain where nobody can catch it.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+META = {"format": 1, "config": {"seed": 0}, "stage": "vae", "window": [{"nelbo": 0.1}]}
+
+
+def new_state(seed: int = 0, width: int = 3) -> TrainState:
+    """A state with all that is awkward: typed keys, tuples, empty groups, bfloat16."""
+    init_key, run_key, key = jax.random.split(jax.random.key(seed), 3)
+    params = {
+        "vae": {"conv": {"kernel": jax.random.normal(init_key, (2, width))}},
+        "prior": {"scale": jnp.array(1.5, jnp.bfloat16)},
+    }
+    mutables = {
+        "vae": {"batch_stats": {}, "vectors": {"2x3": (jnp.ones(2), jnp.zeros(3))}},
+        "prior": {"active": jax.random.bits(key, (4,), jnp.uint32)},
+    }
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))
+    return create(run_key, params, mutables, {"vae": optimizer})
+
+
+def at(state: TrainState, step: int) -> TrainState:
+    """The state as of a step, every array another one than at other steps."""
+    moved = jax.tree.map(lambda x: x + jnp.asarray(step, x.dtype), state.params)
+    return state.replace(step=jnp.asarray(step, jnp.int32), params=moved)
+
+
+def save(folder: pathlib.Path, *steps: int) -> None:
+    with Checkpoints(folder) as opened:
+        for step in steps:
+            opened.save(at(new_state(), step), META)
+
+
+def restore(folder: pathlib.Path) -> checkpoints.Snapshot | None:
+    with Checkpoints(folder) as opened:
+        return opened.restore_latest(jax.eval_shape(new_state))
+
+
+def words(state: TrainState) -> dict:
+    """Every array's bytes, by path."""
+    state = state.replace(key=jax.random.key_data(state.key))
+    flat, _ = jax.tree_util.tree_flatten_with_path(state)
+    return {
+        jax.tree_util.keystr(k): (x.dtype, np.asarray(x).tobytes()) for k, x in flat
+    }
+
+
+def test_restored_state_is_the_saved_one_bit_for_bit(tmp_path):
+    save(tmp_path, 7)
+    snapshot = restore(tmp_path)
+    assert words(snapshot.state) == words(at(new_state(), 7))
+    assert jax.tree.structure(snapshot.state) == jax.tree.structure(new_state())
+    assert snapshot.meta == META | {"step": 7}
+
+
+def test_restored_key_draws_what_the_saved_one_would(tmp_path):
+    save(tmp_path, 1)
+    restored, fresh = restore(tmp_path).state.key, new_state().key
+    assert jax.dtypes.issubdtype(restored.dtype, jax.dtypes.prng_key)
+    draws = [
+        jax.random.normal(jax.random.fold_in(k, 3), (8,)) for k in (restored, fresh)
+    ]
+    np.testing.assert_array_equal(*draws)
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+def test_keys_keep_their_generator(tmp_path, impl):
+    def init():
+        return new_state().replace(key=jax.random.key(5, impl=impl))
+
+    with Checkpoints(tmp_path) as opened:
+        opened.save(init(), META)
+        restored = opened.restore_latest(jax.eval_shape(init)).state.key
+    assert jax.random.key_impl(restored) == impl
+    np.testing.assert_array_equal(
+        jax.random.key_data(restored), jax.random.key_data(init().key)
+    )
+
+
+def test_no_checkpoint_yet(tmp_path):
+    assert restore(tmp_path / "fresh") is None
+
+
+def test_newest_is_restored_and_the_last_two_are_kept(tmp_path):
+    save(tmp_path, 2, 4, 10)
+    assert restore(tmp_path).meta["step"] == 10
+    assert checkpoints.list_steps(tmp_path) == [4, 10]
+
+
+def test_state_replicated_on_two_devices_comes_back_on_one(tmp_path):
+    everywhere = NamedSharding(Mesh(jax.devices(), "batch"), PartitionSpec())
+    with Checkpoints(tmp_path) as opened:
+        opened.save(jax.device_put(at(new_state(), 3), everywhere), META)
+    state = restore(tmp_path).state
+    assert words(state) == words(at(new_state(), 3))
+    assert all(len(leaf.devices()) == 1 for leaf in jax.tree.leaves(state))
+
+
+def test_saved_state_may_be_donated_at_once(tmp_path):
+    """The save is complete when it returns: what then becomes of the buffers does
+    not matter."""
+    state, spoil = at(new_state(), 1), jax.jit(lambda x: x + 1, donate_argnums=0)
+    expected = words(state)
+    with Checkpoints(tmp_path) as opened:
+        opened.save(state, META)
+        jax.tree.map(spoil, (state.params, state.opt, state.mutables))
+        assert words(opened.restore_latest(jax.eval_shape(new_state)).state) == expected
+
+
+def test_reading_some_fields_leaves_the_others_alone(tmp_path):
+    save(tmp_path, 5)
+    tree = checkpoints.read(tmp_path / "5", ("params", "ema", "mutables"))
+    state = at(new_state(), 5)
+    assert set(tree) == {"params", "ema", "mutables"}
+    kernel = tree["params"]["vae"]["conv"]["kernel"]
+    np.testing.assert_array_equal(kernel, state.params["vae"]["conv"]["kernel"])
+    assert isinstance(kernel, np.ndarray)
+    assert tree["mutables"]["vae"]["batch_stats"] == {}
+    with pytest.raises(CheckpointError, match="has no discriminator"):
+        checkpoints.read(tmp_path / "5", ("params", "discriminator"))
+
+
+def test_describe_reads_nothing_but_words(tmp_path):
+    save(tmp_path, 5)
+    for path in (tmp_path / "5/state").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    assert checkpoints.describe(tmp_path / "5") == META | {"step": 5}
+
+
+def test_later_format_is_refused(tmp_path):
+    with Checkpoints(tmp_path) as opened:
+        opened.save(at(new_state(), 1), META | {"format": 99})
+    with pytest.raises(CheckpointError, match="format 99; this version reads up to 1"):
+        checkpoints.describe(tmp_path / "1")
+
+
+def test_run_description_is_json_and_names_versions():
+    meta = checkpoints.describe_run({"seed": 1}, "lsgm")
+    assert json.loads(json.dumps(meta)) == meta
+    assert meta["versions"]["jax"] == jax.__version__
+    assert (meta["stage"], meta["config"]) == ("lsgm", {"seed": 1})
+
+
+def test_another_models_state_is_refused_by_name(tmp_path):
+    save(tmp_path, 1)
+    with Checkpoints(tmp_path) as opened, pytest.raises(CheckpointError) as error:
+        opened.restore_latest(jax.eval_shape(lambda: new_state(width=5)))
+    assert "params/vae/conv/kernel: float32[2, 3] there, float32[2, 5] now" in str(
+        error.value
+    )
+    assert checkpoints.list_steps(tmp_path) == [1]
+
+
+def damage(folder: pathlib.Path, how: str) -> None:
+    """Flip a bit of the largest file of arrays, cut it, or lose a file."""
+    files = [p for p in (folder / "state").rglob("d/*") if p.is_file()]
+    largest = max(files, key=lambda p: p.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    if how == "bit flipped":
+        content[len(content) // 2] ^= 0x10
+        largest.write_bytes(content)
+    elif how == "cut short":
+        largest.write_bytes(content[: len(content) // 2])
+    else:
+        (folder / how).unlink()
+
+
+DAMAGES = ["bit flipped", "cut short", "index/metadata", "meta/metadata"]
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_damaged_newest_checkpoint_gives_way_to_the_one_before(tmp_path, capsys, how):
+    save(tmp_path, 2, 4)
+    damage(tmp_path / "4", how)
+    assert words(restore(tmp_path).state) == words(at(new_state(), 2))
+    warning = capsys.readouterr().err
+    assert f"WARNING: damaged checkpoint {tmp_path}/4" in warning
+    assert "going on from step 2" in warning
+    save(tmp_path, 4)  # The run comes to step 4 again, and its place is free.
+    assert restore(tmp_path).meta["step"] == 4
+    assert (tmp_path / "4.damaged").is_dir()
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_nothing_but_damaged_checkpoints_is_an_error_that_names_them(tmp_path, how):
+    save(tmp_path, 2, 4)
+    damage(tmp_path / "2", how)
+    damage(tmp_path / "4", how)
+    with pytest.raises(CheckpointError) as error:
+        restore(tmp_path)
+    assert f"{tmp_path}/2" in str(error.value) and f"{tmp_path}/4" in str(error.value)
+    assert checkpoints.list_steps(tmp_path) == [2, 4]
+
+
+def test_damaged_checkpoint_is_not_sampled_from(tmp_path):
+    save(tmp_path, 4)
+    damage(tmp_path / "4", "bit flipped")
+    with pytest.raises(CheckpointError, match=f"damaged checkpoint {tmp_path}/4"):
+        checkpoints.read(tmp_path / "4", ("params", "ema", "opt", "mutables"))
+
+
+def test_find_takes_a_workdir_a_stage_or_a_step(tmp_path):
+    order = ["vae", "lsgm", "another"]
+    (tmp_path / "config.json").write_text(json.dumps({"stage_order": order}))
+    save(tmp_path / "vae/checkpoints", 9)
+    save(tmp_path / "lsgm/checkpoints", 2, 10)
+    (tmp_path / "another/checkpoints").mkdir(parents=True)
+    (tmp_path / "lsgm/checkpoints/11.orbax-checkpoint-tmp").mkdir()
+    for path, found in {
+        "": "lsgm/checkpoints/10",
+        "vae": "vae/checkpoints/9",
+        "lsgm": "lsgm/checkpoints/10",
+        "lsgm/checkpoints": "lsgm/checkpoints/10",
+        "lsgm/checkpoints/2": "lsgm/checkpoints/2",
+    }.items():
+        assert checkpoints.find(tmp_path / path) == tmp_path / found
+    for path, message in {
+        "absent": "does not exist",
+        "another": "no complete checkpoint",
+        "lsgm/checkpoints/11.orbax-checkpoint-tmp": "no complete checkpoint",
+    }.items():
+        with pytest.raises(CheckpointError, match=message):
+            checkpoints.find(tmp_path / path)
+
+
+def run_python(code: str, *args: str, **options) -> subprocess.Popen:
+    """A process of its own, with this module's functions at hand."""
+    script = "from tests.training.test_checkpoints import *\n" + textwrap.dedent(code)
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *args],
+        cwd=pathlib.Path(__file__).parents[2],
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def test_kill_in_the_middle_of_saving_leaves_the_last_complete_one(tmp_path):
+    """A process that does nothing but save is killed (SIGKILL) a few times, each
+    time a little later; whatever it had reported complete is there."""
+    code = """
+    with Checkpoints(pathlib.Path(sys.argv[1])) as opened:
+        for step in range(int(sys.argv[2]), 10**9):
+            opened.save(at(new_state(), step), META)
+            print(step, flush=True)
+    """
+    reported = 0
+    for delay in (0.0, 0.017, 0.034):
+        process = run_python(code, str(tmp_path), str(reported + 1))
+        process.stdout.readline()
+        process.stdout.readline()
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        lines = process.communicate()[0].split()
+        reported = max([reported + 2, *map(int, lines)])
+        snapshot = restore(tmp_path)
+        step = snapshot.meta["step"]
+        # One more may be complete than was reported.
+        assert step in (reported, reported + 1)
+        assert words(snapshot.state) == words(at(new_state(), step))
+        reported = step
+    numbers = [p.name for p in tmp_path.iterdir()]
+    assert all(name.isdigit() for name in numbers), "remains of killed saves"
+
+
+def test_full_disk_is_an_error_in_words_and_loses_nothing(tmp_path):
+    """No file may grow beyond 64 kB; the state is larger."""
+    save(tmp_path, 1)
+    code = """
+    import resource
+    limit = (2**16, resource.RLIM_INFINITY)
+    noise = jax.random.normal(jax.random.key(1), (2**17,))
+    big = new_state().replace(mutables={"noise": noise})
+    with Checkpoints(pathlib.Path(sys.argv[1])) as opened:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        try:
+            opened.save(at(big, 2), META)
+        except CheckpointError as error:
+            print(error)
+    """
+    out, err = run_python(code, str(tmp_path)).communicate(timeout=120)
+    assert f"cannot save step 2 in {tmp_path} (step 1 is intact)" in out, err
+    assert [p.name for p in tmp_path.iterdir()] == ["1"]
+    assert words(restore(tmp_path).state) == words(at(new_state(), 1))
