@@ -15,7 +15,17 @@ from ml_collections import config_flags
 
 from lsgm import experiment, launch
 from lsgm.config import ConfigError
+from lsgm.training.checkpoints import CheckpointError
+from lsgm.training.guard import NonFiniteError
+from lsgm.training.writers import WriteError
 
+_REPORTED = (
+    ConfigError,
+    launch.WorkdirError,
+    CheckpointError,
+    NonFiniteError,
+    WriteError,
+)
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with a variant after a colon.", lock_config=True
 )
@@ -34,7 +44,7 @@ def main(argv: list[str]) -> None:
     try:
         checked = experiment.from_config(_CONFIG.value)
         launch.train(checked, _CONFIG.value, pathlib.Path(_WORKDIR.value))
-    except (ConfigError, launch.WorkdirError) as error:
+    except _REPORTED as error:
         sys.exit(f"error: {error}")
 
 

@@ -3,9 +3,10 @@
 import contextlib
 import dataclasses
 import math
+import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
-from types import FrameType
 from typing import Any
 
 import jax
@@ -13,7 +14,8 @@ import jax.numpy as jnp
 
 from lsgm.typing import Array, Bool
 
-MAX_SKIPPED = 100
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+MAX_SKIPPED = 10
 
 
 class NonFiniteError(FloatingPointError):
@@ -29,60 +31,83 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Turn the first SIGINT or SIGTERM into a request; a second one ends at once."""
+    """Turn the first SIGINT or SIGTERM into a request; a second one ends the process
+    at once, with status 128 + its number. Checkpoints bear that at any moment.
+
+    Signals are read by a thread: Python's own handlers would wait for minutes while
+    the main thread is inside a compilation.
+    """
     stop = StopRequest()
-    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        del frame
-        if stop.requested:
-            signal.signal(number, before[signal.Signals(number)])
-            signal.raise_signal(number)
-        stop.requested = True
-        print(
-            "\nstopping after this step and saving; once more to stop at once",
-            flush=True,
-        )
-
-    for number in before:
-        signal.signal(number, handle)
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    thread = threading.Thread(target=_listen, args=(read_end, stop), daemon=True)
+    thread.start()
+    before = {number: signal.signal(number, _ignore) for number in SIGNALS}
+    wakeup = signal.set_wakeup_fd(write_end)
     try:
         yield stop
     finally:
+        signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
+        os.close(write_end)
+        thread.join()
+        os.close(read_end)
+
+
+def _ignore(*_: Any) -> None:
+    """Python's side of a signal whose number has gone to the thread."""
+
+
+def _listen(read_end: int, stop: StopRequest) -> None:
+    while numbers := os.read(read_end, 1):
+        if numbers[0] not in SIGNALS:
+            continue
+        if stop.requested:
+            os._exit(128 + numbers[0])
+        stop.requested = True
+        message = "stopping after this step and saving; once more to stop at once"
+        print(f"\n{message}", flush=True)
 
 
 def all_finite(tree: Any) -> Bool[Array, ""]:
     """Whether every number in a tree of arrays is finite."""
     leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
-    return jnp.all(jnp.stack(leaves))
+    return jnp.all(jnp.array(leaves, bool))
 
 
-def check_skipped(
-    step: int, window: Sequence[dict[str, float]], limit: int = MAX_SKIPPED
-) -> None:
-    """Stop a run whose last ``limit`` updates were all skipped.
+@dataclasses.dataclass
+class SkipWatch:
+    """Stops a run whose updates are all skipped, ``limit`` in a row."""
 
-    Args:
-      window: metrics of consecutive steps, the last one of step ``step``.
+    limit: int = MAX_SKIPPED
+    _run: int = 0
+    _began: str = ""
 
-    Raises:
-      NonFiniteError: names the step at which it began and the terms that are not
-        finite there. The last checkpoint holds the state before it.
-    """
-    run = 0
-    for metrics in reversed(window):
-        if not metrics["skipped"]:
-            break
-        run += 1
-    if run < min(limit, len(window)) or not run:
-        return
-    first = window[-run]
-    bad = sorted(k for k, v in first.items() if not math.isfinite(v))
-    raise NonFiniteError(
-        f"no finite update in the {run} steps before step {step}; not finite at the "
-        f"first of them: {', '.join(bad)}. Parameters are as they were before. Lower "
-        "the learning rate, clip gradients (optimizers.<group>.clip_norm), or raise "
-        "regularization, and start in a new workdir."
-    )
+    def look(self, step: int, window: Sequence[dict[str, float]]) -> None:
+        """Count on through the metrics of the steps up to ``step``.
+
+        Raises:
+          NonFiniteError: names the first step of the run of skipped ones, and the
+            terms that are not finite there.
+        """
+        for i, metrics in enumerate(window, start=step - len(window) + 1):
+            if not metrics["skipped"]:
+                self._run = 0
+                continue
+            if not self._run:
+                self._began = f"since step {i}, where {_not_finite(metrics)}"
+            self._run += 1
+            if self._run == self.limit:
+                raise NonFiniteError(
+                    f"{self.limit} updates in a row had numbers that are not finite, "
+                    f"{self._began}. Parameters are as they were before that step. "
+                    "Lower the learning rate, clip gradients "
+                    "(optimizers.<group>.clip_norm), or raise regularization, and "
+                    "start in a new workdir."
+                )
+
+
+def _not_finite(metrics: dict[str, float]) -> str:
+    bad = [f"{k} = {v}" for k, v in sorted(metrics.items()) if not math.isfinite(v)]
+    return ", ".join(bad) or "single gradients were not finite"

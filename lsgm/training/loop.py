@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from lsgm.training.checkpoints import Checkpoints
-from lsgm.training.guard import StopRequest, check_skipped
+from lsgm.training.guard import SkipWatch, StopRequest
 from lsgm.training.observe import Observer
 from lsgm.training.parallel import split_over_devices
 from lsgm.training.stage import Stage
@@ -40,6 +40,7 @@ class Loop:
       checkpoints, writers: where states and records go.
       observers: looked at every so many steps, and after the last.
       meta: what makes a checkpoint self-describing (config, stage, versions).
+      skips: counts the updates skipped in a row.
     """
 
     stage: Stage
@@ -49,6 +50,7 @@ class Loop:
     writers: Writers
     observers: Sequence[Observer]
     meta: dict[str, Any]
+    skips: SkipWatch = dataclasses.field(default_factory=SkipWatch)
 
     def run(
         self,
@@ -64,7 +66,7 @@ class Loop:
 
         Raises:
           Interrupted: asked to stop; the state is saved.
-          NonFiniteError: no step of a whole window had finite gradients.
+          NonFiniteError: too many updates in a row were skipped.
         """
         step = int(state.step)
         pending: list[Any] = list(window)
@@ -87,7 +89,7 @@ class Loop:
 
     def _log(self, step: int, pending: list[Any]) -> list[Any]:
         window = [_floats(metrics) for metrics in pending]
-        check_skipped(step, window)
+        self.skips.look(step, window)
         self.writers.scalars(step, _means(window))
         self.writers.rate(step)
         return []
