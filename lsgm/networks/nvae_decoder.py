@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 
-from lsgm.networks.layers import WNConv
+from lsgm.networks.layers import WNConv, flat_uniform
 from lsgm.networks.nvae_encoder import Cell, cell_module
 from lsgm.networks.nvae_flows import Flow
 from lsgm.networks.posterior import draw_posterior
@@ -104,7 +104,7 @@ class Decoder(nn.Module):
     def _walk(self, latent_of, shape, train: bool) -> Array:
         batch, *size = shape
         first = self.steps[0].features
-        start = self.param("start", nn.initializers.uniform(1.0), (*size, first))
+        start = self.param("start", flat_uniform, (*size, first), 0.0, 1.0)
         start = start.astype(self.dtype)
         state = jnp.broadcast_to(start[None], (batch, *start.shape))
         for step in self.steps:
