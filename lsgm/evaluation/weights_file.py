@@ -1,0 +1,80 @@
+"""Weights that ship with the package: an npz file and its provenance beside it.
+
+``<name>.npz`` holds float16 arrays by dotted parameter name; ``<name>.json`` says
+what they are, how they came about, and the SHA-256 of the npz, which is checked
+whenever they are read.
+"""
+
+import hashlib
+import json
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from lsgm.typing import Params
+
+FOLDER = pathlib.Path(__file__).parent / "weights"
+COMMAND = "python -m experiments.train_features"
+
+
+class WeightsError(RuntimeError):
+    """Weights that are missing or are not what their provenance says."""
+
+
+def rounded(params: Params) -> Params:
+    """``params`` as they read after having been written: rounded to float16."""
+    return jax.tree.map(
+        lambda p: jnp.asarray(np.asarray(p, np.float16), jnp.float32), dict(params)
+    )
+
+
+def write(
+    path: pathlib.Path, params: Params, provenance: dict[str, Any]
+) -> dict[str, Any]:
+    """Write ``params`` and, beside them, ``provenance`` with their SHA-256."""
+    flat = flatten_dict(params, sep=".")
+    arrays: dict[str, Any] = {k: np.asarray(v, np.float16) for k, v in flat.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **arrays)
+    provenance = provenance | {"sha256": sha256(path)}
+    path.with_suffix(".json").write_text(json.dumps(provenance, indent=2) + "\n")
+    return provenance
+
+
+def read_provenance(path: pathlib.Path) -> dict[str, Any]:
+    """What stands beside the weights at ``path``.
+
+    Raises:
+      WeightsError: the weights or their provenance are missing.
+    """
+    for needed in (path, path.with_suffix(".json")):
+        if not needed.is_file():
+            raise WeightsError(f"{needed}: no such file")
+    return json.loads(path.with_suffix(".json").read_text())
+
+
+def read(path: pathlib.Path) -> Params:
+    """Parameters in float32.
+
+    Raises:
+      WeightsError: a file is missing, or its hash is not the recorded one.
+    """
+    recorded, found = read_provenance(path)["sha256"], sha256(path)
+    if found != recorded:
+        raise WeightsError(
+            f"{path}: SHA-256 is {found}, but {path.with_suffix('.json').name} "
+            f"records {recorded}; fetch the file again, or train it anew with "
+            f"`{COMMAND}`"
+        )
+    with np.load(path) as file:
+        flat = {k: jnp.asarray(file[k], jnp.float32) for k in file.files}
+    return unflatten_dict(flat, sep=".")
+
+
+def sha256(path: pathlib.Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
