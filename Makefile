@@ -1,0 +1,49 @@
+# Needs Python 3.11 and make, nothing else. `make PYTHON=/path/to/python3.11 ...`
+# where it is not on the path. All else goes into .venv.
+PYTHON ?= python3.11
+RUN := .venv/bin/python
+DEMO ?= runs/demo
+
+.PHONY: help venv demo test test-all lint format clean
+
+help:
+	@echo "make demo      train, sample and evaluate a small LSGM on real digits"
+	@echo "make test      fast tests"
+	@echo "make test-all  all tests, also those that take minutes"
+	@echo "make lint      formatting, lint, types"
+	@echo "make format    mend formatting and what lint can mend"
+	@echo "make venv      only the environment, .venv"
+	@echo "make clean     remove .venv and caches; runs/ stays"
+
+venv:
+	@command -v $(PYTHON) > /dev/null || \
+	{ echo "error: no $(PYTHON); say make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) tools/venv.py
+
+demo: venv
+	$(RUN) -m experiments.train --config=configs/demo.py --workdir=$(DEMO)
+	$(RUN) -m experiments.sample --checkpoint=$(DEMO) --num_samples=64
+	$(RUN) -m experiments.evaluate --checkpoint=$(DEMO)
+
+# Tests that simulate several devices get a process of their own: there a stalled
+# device ends the process, and nothing but theirs.
+test: venv
+	$(RUN) -m pytest -q -m "not slow and not multidevice"
+	$(RUN) -m pytest -q -m "not slow and multidevice"
+
+test-all: venv
+	$(RUN) -m pytest -q -m "not multidevice"
+	$(RUN) -m pytest -q -m "multidevice"
+
+lint: venv
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m pyright
+
+format: venv
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .
+
+clean:
+	rm -rf .venv .venv.lock .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,197 @@
+"""The shape of the code: who may import whom, who owns which library, how long."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+# A module imports from lower levels, and from its own folder. The longest prefix
+# counts: a file can stand on another level than its folder.
+LEVELS = {
+    "lsgm": 0,
+    "lsgm.typing": 0,
+    "lsgm.numerics": 1,
+    "lsgm.config": 1,
+    "lsgm.records": 1,
+    "lsgm.sdes": 2,
+    "lsgm.distributions": 2,
+    "lsgm.kl_balance": 2,
+    "lsgm.data": 2,
+    "lsgm.objectives": 3,
+    "lsgm.samplers": 3,
+    "lsgm.networks": 3,
+    "lsgm.vae": 4,
+    "lsgm.priors": 4,
+    "lsgm.model": 5,
+    "lsgm.elbo": 6,
+    "lsgm.interop": 6,
+    "lsgm.training": 7,
+    "lsgm.evaluation": 8,
+    "lsgm.experiment": 9,
+    "lsgm.restore": 10,
+    "lsgm.launch": 10,
+    "experiments": 11,
+}
+# Pure mathematics and its methods receive networks as functions.
+WITHOUT_NETWORKS = ("lsgm.sdes", "lsgm.objectives", "lsgm.samplers")
+OWNERS = {
+    "flax.linen": ("lsgm.networks", "lsgm.vae"),
+    "orbax": ("lsgm.training.checkpoints",),
+    "grain": ("lsgm.data",),
+    "array_record": ("lsgm.data",),
+    "tensorflow_datasets": ("lsgm.data",),
+    "diffrax": ("lsgm.samplers",),
+    "tensorboardX": ("lsgm.training.writers",),
+    "jax.pmap": ("lsgm.training.parallel",),
+    "absl": ("experiments",),
+}
+# Extras, and what the project does without.
+ABSENT = ("torch", "torchvision", "tensorflow", "clu", "keras")
+CONFIGS_IMPORT = ("__future__", "typing", "ml_collections", "configs")
+
+MAX_FILE = 400
+MAX_FUNCTION = 90
+
+
+def sources(*folders: str) -> list[pathlib.Path]:
+    return sorted(p for f in folders for p in (ROOT / f).rglob("*.py"))
+
+
+def module(path: pathlib.Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(tree: ast.Module) -> set[str]:
+    """Dotted names that a file imports, wherever in it, and attributes of imported
+    modules that it reads, such as ``jax.pmap``."""
+    found, aliases = set(), {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+            aliases |= {a.asname: a.name for a in node.names if a.asname}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            aliases |= {
+                a.asname or a.name: f"{node.module}.{a.name}" for a in node.names
+            }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            base = aliases.get(node.value.id, node.value.id)
+            if any(within(name, base) for name in found):
+                found.add(f"{base}.{node.attr}")
+    return found
+
+
+def within(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + ".")
+
+
+def place(name: str) -> str:
+    """The entry of ``LEVELS`` that a module belongs to."""
+    return max((p for p in LEVELS if within(name, p)), key=len)
+
+
+def complaints(name: str, tree: ast.Module) -> list[str]:
+    """What is wrong with the imports of module ``name``."""
+    imported = imports(tree)
+    inner = {i for i in imported if within(i, "lsgm") or within(i, "experiments")}
+    found = [
+        f"{name} imports {i}, of a level that is not below its own"
+        for i in inner
+        if place(i) not in ("lsgm", place(name))
+        and LEVELS[place(i)] >= LEVELS[place(name)]
+    ]
+    found += [
+        f"{name} imports {i}: it has to receive networks as functions"
+        for i in inner
+        if within(i, "lsgm.networks") and any(within(name, w) for w in WITHOUT_NETWORKS)
+    ]
+    found += [
+        f"{name} imports {i}, which belongs to {', '.join(owners)}"
+        for library, owners in OWNERS.items()
+        for i in imported
+        if within(i, library) and not any(within(name, owner) for owner in owners)
+    ]
+    return found + [
+        f"{name} imports {i}: the core does without"
+        for i in imported
+        if any(within(i, absent) for absent in ABSENT)
+    ]
+
+
+@pytest.mark.parametrize("path", sources("lsgm", "experiments"), ids=module)
+def test_imports_point_down_and_to_owned_libraries(path):
+    assert not complaints(module(path), ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    "name, line",
+    [
+        ("lsgm.sdes.vpsde", "from lsgm.networks import layers"),
+        ("lsgm.sdes.vpsde", "import lsgm.samplers.ddim"),
+        ("lsgm.samplers.ddim", "from lsgm.networks.mlp import MLP"),
+        ("lsgm.priors.score", "from lsgm.vae import VAE"),
+        ("lsgm.training.loop", "from lsgm import evaluation"),
+        ("lsgm.model", "import lsgm.elbo"),
+        ("lsgm.elbo", "from flax import linen as nn"),
+        ("lsgm.training.loop", "import orbax.checkpoint as ocp"),
+        ("lsgm.training.step", "import jax\njax.pmap"),
+        ("lsgm.training.step", "import jax as j\nj.pmap"),
+        ("lsgm.training.step", "from jax import pmap"),
+        ("lsgm.evaluation.bound", "def f():\n    import diffrax"),
+        ("lsgm.interop.layouts", "import torch"),
+    ],
+)
+def test_wrong_imports_are_found(name, line):
+    assert complaints(name, ast.parse(line))
+
+
+@pytest.mark.parametrize(
+    "name, line",
+    [
+        ("lsgm.sdes.vpsde", "import jax.numpy as jnp\njnp.pmap"),
+        ("lsgm.sdes.vpsde", "from lsgm.sdes.base import SDE"),
+        ("lsgm.vae", "from flax import linen\nfrom lsgm.networks import nvae"),
+        ("lsgm.training.parallel", "import jax\njax.pmap"),
+        ("lsgm.launch", "import lsgm\nfrom lsgm.training import loop"),
+    ],
+)
+def test_right_imports_pass(name, line):
+    assert not complaints(name, ast.parse(line))
+
+
+def test_every_module_has_its_level():
+    stray = [m for m in map(module, sources("lsgm")) if place(m) == "lsgm" != m]
+    assert not stray, "give it a place in LEVELS"
+
+
+@pytest.mark.parametrize("path", sources("configs"), ids=module)
+def test_configs_import_neither_jax_nor_the_package(path):
+    roots = {name.split(".")[0] for name in imports(ast.parse(path.read_text()))}
+    assert roots <= set(CONFIGS_IMPORT)
+
+
+def test_loading_the_configs_loads_no_jax():
+    names = ", ".join(map(module, sources("configs")))
+    code = f"import sys, {names}; print('jax' in sys.modules)"
+    output = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
+    assert output == "False\n"
+
+
+@pytest.mark.parametrize("path", sources("lsgm", "experiments", "configs"), ids=module)
+def test_files_and_functions_stay_short(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= MAX_FILE
+    functions = (
+        node
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    lengths = {f.name: f.end_lineno - f.lineno + 1 for f in functions}
+    assert not {n: length for n, length in lengths.items() if length > MAX_FUNCTION}
