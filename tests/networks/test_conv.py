@@ -15,9 +15,10 @@ FIELDS = dict(channels=(4, 8), latent_channels=3, num_outputs=2)
 
 def setup(**fields):
     network = ConvVAE(**FIELDS | fields)
-    x = jax.random.uniform(jax.random.key(0), (2, 8, 12, 1), minval=-1.0)
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.uniform(-1, 1, (2, 8, 12, 1)), jnp.float32)
     ((shape,),) = network.latent_shapes(x.shape[1:])
-    noise = (jax.random.normal(jax.random.key(1), (2, *shape)),)
+    noise = (jnp.asarray(rng.standard_normal((2, *shape)), jnp.float32),)
     variables = initialize(network, jax.random.key(2), x, noise, train=False)
     return network, variables, x, noise
 
