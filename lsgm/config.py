@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from beartype.door import is_bearable
+from ml_collections import ConfigDict
 
 
 class ConfigError(ValueError):
@@ -143,6 +144,9 @@ def is_piece(value: Any) -> bool:
 
 def plain(value: Any) -> Any:
     """``value`` with config containers turned into dicts and tuples."""
+    if isinstance(value, ConfigDict):
+        # A ConfigDict is no Mapping; its items follow field references.
+        return {k: plain(v) for k, v in value.items()}
     if isinstance(value, Mapping):
         return {k: plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -18,7 +18,7 @@ from lsgm.training import state as states
 from lsgm.training.checkpoints import Checkpoints, describe_run
 from lsgm.training.guard import StopRequest, stop_on_signals
 from lsgm.training.loop import Interrupted, Loop
-from lsgm.training.parallel import AXIS, pmap_update
+from lsgm.training.parallel import AXIS, pmap_update, replicate
 from lsgm.training.stage import Stage
 from lsgm.training.state import TrainState
 from lsgm.training.step import make_update
@@ -98,7 +98,7 @@ def train_stage(
                 observers=observers(experiment, stage),
                 meta=meta,
             )
-            return loop.run(state, window, stop)
+            return loop.run(replicate(state), window, stop)
 
 
 def observers(experiment: Experiment, stage: Stage) -> list[Any]:

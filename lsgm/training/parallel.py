@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 AXIS = "batch"
 
@@ -27,6 +28,13 @@ def pmap_update(update: Callable[..., Any]) -> Callable[..., Any]:
         out_axes=(None, None),
         donate_argnums=0,
     )
+
+
+def replicate(state: Any) -> Any:
+    """Place a state on all devices as ``pmap_update`` returns it; any other
+    placement would have the first two calls compile for themselves."""
+    mesh = jax.sharding.Mesh(np.asarray(jax.devices()), (AXIS,))
+    return jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
 
 
 def split_over_devices(batch: np.ndarray) -> np.ndarray:

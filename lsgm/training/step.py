@@ -45,14 +45,22 @@ def make_update(
                 objective.model, jax.random.fold_in(key, i), x.shape[0], axis
             )
             losses, grads, aux = group_gradients(objective, new, phase, x, draws, axis)
-            healthy &= all_finite((losses, grads))
-            metrics |= aux.metrics | _norms(grads)
-            new = _apply(new.replace(mutables=aux.mutables), grads, optimizers, ema)
-        kept = jax.tree.map(
-            lambda n, o: jnp.where(healthy, n, o), _learned(new), _learned(state)
-        )
+            norms = {f"grad_norm_{g}": optax.global_norm(grads[g]) for g in grads}
+            healthy &= all_finite((losses, norms))
+            # A branch: selecting every leaf afterwards triples the compile time.
+            new = jax.lax.cond(
+                healthy,
+                lambda new, grads, carried: _apply(
+                    new, grads, carried, optimizers, ema
+                ),
+                lambda new, grads, carried: new,
+                new,
+                grads,
+                aux.mutables,
+            )
+            metrics |= aux.metrics | norms
         metrics["skipped"] = 1.0 - healthy.astype(jnp.float32)
-        return state.replace(step=state.step + 1, **kept), metrics
+        return new.replace(step=state.step + 1), metrics
 
     return update
 
@@ -90,6 +98,7 @@ def group_gradients(
 def _apply(
     state: TrainState,
     grads: Params,
+    mutables: Params,
     optimizers: dict[str, optax.GradientTransformation],
     ema: Ema,
 ) -> TrainState:
@@ -98,12 +107,4 @@ def _apply(
         updates, opt[g] = optimizers[g].update(grad, state.opt[g], state.params[g])
         params[g] = optax.apply_updates(state.params[g], updates)
         averaged[g] = ema.update(params[g], state.ema[g], state.step)
-    return state.replace(params=params, opt=opt, ema=averaged)
-
-
-def _learned(state: TrainState) -> dict[str, Any]:
-    return {name: getattr(state, name) for name in ("params", "opt", "ema", "mutables")}
-
-
-def _norms(grads: Params) -> dict[str, Array]:
-    return {f"grad_norm_{g}": optax.global_norm(grad) for g, grad in grads.items()}
+    return state.replace(params=params, opt=opt, ema=averaged, mutables=mutables)
