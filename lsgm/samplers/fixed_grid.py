@@ -84,9 +84,8 @@ class FixedGrid(Sampler):
 
     def check(self, sde: SDE) -> None:
         if not isinstance(sde, self.needs):
-            raise ValueError(
-                f"sampler {type(self).__name__} needs a {self.needs.__name__}, not {sde}"
-            )
+            name = type(self).__name__
+            raise ValueError(f"{name} needs a {self.needs.__name__}, not {sde}")
 
     def __call__(
         self,

@@ -75,8 +75,9 @@ class _Warped(Grid):
     def __call__(
         self, sde: ScalarSDE, t_start: float, t_end: float, num_steps: int
     ) -> np.ndarray:
-        ends = self.warp(marginals(sde, np.array([t_start, t_end])).kappa)
-        inner = self.unwarp(np.linspace(*ends, num_steps + 1)[1:-1])
+        ends = marginals(sde, np.array([t_start, t_end]))
+        first, last = self.warp(ends.kappa)
+        inner = self.unwarp(np.linspace(first, last, num_steps + 1)[1:-1])
         return np.concatenate([[t_start], times_of(sde, np.log(inner)), [t_end]])
 
 

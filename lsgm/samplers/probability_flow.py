@@ -22,7 +22,7 @@ appendix on evaluation; Dormand and Prince 1980.
 
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import diffrax
 import jax
@@ -112,53 +112,68 @@ class ProbabilityFlow(Sampler):
     ) -> Samples:
         del key
         field = velocity(sde, residual_fn)
-        return Samples(*self.solve(field, u1, 1.0, self.t_end, num_path=num_path))
+
+        def flow(u: State, t: Time, args: None) -> State:
+            del args
+            return field(u, t)
+
+        return Samples(*self.solve(flow, u1, 1.0, self.t_end, num_path=num_path))
 
     def solve(
         self,
-        field: Callable[[PyTree, Time], PyTree],
+        field: Callable[[PyTree, Time, PyTree], PyTree],
         y0: PyTree,
         t0: float,
         t1: float,
+        args: PyTree = None,
         *,
         num_path: int = 0,
     ) -> Solution:
-        """Integrate dy/dt = field(y, t [b]) from t0 to t1.
+        """Integrate dy/dt = field(y, t [b], args) from t0 to t1.
 
         Args:
-          y0: a tree of arrays [b ...].
+          y0, args: trees of arrays [b ...].
           num_path: how many states to keep, evenly in time, ends included.
         """
         if not self.per_sample:
-            return self._solve(field, y0, t0, t1, num_path)
+            return self._solve(field, y0, t0, t1, args, num_path)
 
-        def solve_one(y: PyTree) -> Solution:
-            one = self._solve(field, _batch(y), t0, t1, num_path)
-            return Solution(_unbatch(one.y), one.nfe, _unbatch(one.path, axis=1))
+        def solve_one(y: PyTree, args: PyTree) -> Solution:
+            y, args = jax.tree.map(lambda leaf: leaf[None], (y, args))
+            one = self._solve(field, y, t0, t1, args, num_path)
+            y = jax.tree.map(lambda leaf: leaf[0], one.y)
+            path = jax.tree.map(lambda leaf: leaf[:, 0], one.path)
+            return Solution(y, one.nfe, path)
 
-        all_ = jax.vmap(solve_one, out_axes=Solution(0, 0, 1))(y0)
-        return all_._replace(nfe=jnp.max(all_.nfe))
+        axes: Any = Solution(y=0, nfe=0, path=1)  # type: ignore
+        each = jax.vmap(solve_one, out_axes=axes)(y0, args)
+        return each._replace(nfe=jnp.max(each.nfe))
 
     def _solve(
         self,
-        field: Callable[[PyTree, Time], PyTree],
+        field: Callable[[PyTree, Time, PyTree], PyTree],
         y0: PyTree,
         t0: float,
         t1: float,
+        args: PyTree,
         num_path: int,
     ) -> Solution:
         leaf = jax.tree.leaves(y0)[0]
         start, end = jnp.asarray(t0, leaf.dtype), jnp.asarray(t1, leaf.dtype)
 
-        def at(t: Array, y: PyTree, args: None = None) -> PyTree:
-            return field(y, jnp.full(leaf.shape[:1], t))
+        # jit: traced once, for all the places where diffrax calls it.
+        @jax.jit
+        def at(t: Any, y: PyTree, args: PyTree) -> PyTree:
+            return field(y, jnp.full(leaf.shape[:1], t), args)
 
         solver = METHODS[self.method]
         control = SciPyController(rtol=self.rtol, atol=self.atol)
-        f0 = at(start, y0)
+        f0 = at(start, y0, args)
         if self.first_step is None:
             order = solver.order(diffrax.ODETerm(at))
-            dt0 = first_step(at, start, y0, f0, end - start, control, order)
+            dt0 = first_step(
+                lambda t, y: at(t, y, args), start, y0, f0, end - start, control, order
+            )
         else:
             dt0 = jnp.sign(end - start) * self.first_step
         save = (
@@ -173,6 +188,7 @@ class ProbabilityFlow(Sampler):
             end,
             dt0,
             y0,
+            args=args,
             saveat=save,
             stepsize_controller=control,
             # The first stage of the first step is known: f0.
@@ -191,11 +207,3 @@ class ProbabilityFlow(Sampler):
 def velocity(sde: SDE, residual_fn: ResidualFn) -> Callable[[State, Time], State]:
     """(u, t) -> du/dt of Eq. (1), one network call."""
     return lambda u, t: sde.probability_flow(u, t, residual_fn(u, t))
-
-
-def _batch(y: PyTree) -> PyTree:
-    return jax.tree.map(lambda leaf: leaf[None], y)
-
-
-def _unbatch(y: PyTree, axis: int = 0) -> PyTree:
-    return jax.tree.map(lambda leaf: jnp.squeeze(leaf, axis), y)
