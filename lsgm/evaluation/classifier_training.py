@@ -111,7 +111,7 @@ def fit(
             seen = recipe.augmentation(rng, images[members])
             state, loss = step(state, seen, labels[members].astype(np.int32))
             losses.append(loss)
-        mean = float(jnp.stack(losses).mean())
+        mean = float(np.mean(jax.device_get(losses)))
         print(f"epoch {epoch + 1}/{recipe.num_epochs}  loss {mean:.4f} nats")
     return state[0]
 
