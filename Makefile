@@ -18,7 +18,7 @@ help:
 venv:
 	@command -v $(PYTHON) > /dev/null || \
 	{ echo "error: no $(PYTHON); say make PYTHON=/path/to/python3.11"; exit 1; }
-	@$(PYTHON) tools/venv.py
+	@$(PYTHON) tools/environment.py
 
 demo: venv
 	$(RUN) -m experiments.train --config=configs/demo.py --workdir=$(DEMO)

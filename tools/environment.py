@@ -1,6 +1,6 @@
 """Make ``.venv`` from the locked ``requirements.txt``, with this package in it.
 
-    python3.11 tools/venv.py
+    python3.11 tools/environment.py
 
 Does nothing when the environment is there and up to date. A stamp, written last,
 holds a digest of what the environment was made from: without it, what is there is
@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 FOLDER = ROOT / ".venv"
 STAMP = FOLDER / "stamp"
 LOCK = ROOT / ".venv.lock"
-MADE_FROM = ("requirements.txt", "pyproject.toml", "tools/venv.py")
+MADE_FROM = ("requirements.txt", "pyproject.toml", "tools/environment.py")
 
 
 def main() -> None:
