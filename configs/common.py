@@ -52,7 +52,7 @@ def small_nvae(**fields: Any) -> dict[str, Any]:
         postprocess_cells=2,
         groups_per_scale=2,
         latents_per_group=8,
-        cell="res_mbconv",
+        cell="res_bnswish",
         num_outputs=1,
     )
     return piece(
@@ -64,9 +64,18 @@ def small_nvae(**fields: Any) -> dict[str, Any]:
     )
 
 
-def ncsnpp(**fields: Any) -> dict[str, Any]:
-    """A score network."""
-    return piece("networks.ncsnpp:NCSNpp", **fields)
+def small_ncsnpp(smoke: bool, **fields: Any) -> dict[str, Any]:
+    """A score network for maps of 8x8; in a smoke test a tiny one."""
+    network = dict(
+        channels=64,
+        channel_mult=(1, 1),
+        blocks_per_level=2,
+        attention_resolutions=(),
+        time_channels=128,
+        dropout=0.1,
+    )
+    smallest = dict(channels=8, blocks_per_level=1, time_channels=16) if smoke else {}
+    return piece("networks.ncsnpp:NCSNpp", **(network | fields | smallest))
 
 
 def score_prior(network: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -88,6 +97,19 @@ def likelihood_importance(t_min: float) -> dict[str, Any]:
         weighting=piece("objectives.weighting:Likelihood"),
         t_min=t_min,
     )
+
+
+def adam(peak: float, num_steps: int, **fields: Any) -> dict[str, Any]:
+    """Adam with warm-up, a cosine to a twentieth, and clipping."""
+    lr = learning_rate(peak, peak / 20, num_steps)
+    return piece("training.optim:Adam", **(dict(lr=lr, clip_norm=100.0) | fields))
+
+
+def adamax(peak: float, num_steps: int, **fields: Any) -> dict[str, Any]:
+    """Adamax as NVAE is trained with it."""
+    lr = learning_rate(peak, peak / 20, num_steps)
+    settings = dict(lr=lr, eps=1e-3, clip_norm=200.0)
+    return piece("training.optim:Adamax", **(settings | fields))
 
 
 def adaptive_ode(tolerance: float, t_end: float = 1e-5) -> dict[str, Any]:
@@ -127,6 +149,7 @@ def annealing(num_steps: int, portion: float, **fields: Any) -> dict[str, Any]:
 
 def stage(smoke: bool, **fields: Any) -> dict[str, Any]:
     """A stage; a smoke test of it takes two steps."""
+    fields = dict(ema=piece("training.optim:Ema", decay=0.9999, warmup=True)) | fields
     if smoke:
         fields |= dict(
             num_steps=2,
@@ -152,6 +175,54 @@ def evaluation(smoke: bool, **fields: Any) -> dict[str, Any]:
             timing_repeats=1,
         )
     return piece("evaluation.settings:Evaluation", **fields)
+
+
+def binary_run(
+    arg: str, *, source: dict[str, Any], vae_steps: int, prior_steps: int
+) -> ConfigDict:
+    """Both stages on binary 28x28 images with a quarter of LSGM's MNIST widths."""
+    smoke = variant(arg, "full", "smoke") == "smoke"
+    vae = (
+        small_nvae(base_channels=4)
+        if smoke
+        else small_nvae(
+            latents_per_group=20,
+            cell="res_mbconv",
+            preprocess_cells=3,
+            postprocess_cells=3,
+        )
+    )
+    regular = dict(vae=regularization(1e-2))
+    return new_config(
+        seed=0,
+        data=binary_digits(source),
+        vae=vae,
+        stage_order=("vae", "lsgm"),
+        stages=dict(
+            vae=stage(
+                smoke,
+                prior=normal_prior(),
+                num_steps=vae_steps,
+                batch_size=128,
+                optimizers=dict(vae=adamax(1e-2, vae_steps)),
+                kl=annealing(vae_steps, 0.5),
+                balance_kl=True,
+                regularization=regular,
+            ),
+            lsgm=stage(
+                smoke,
+                prior=score_prior(network=small_ncsnpp(smoke, blocks_per_level=8)),
+                num_steps=prior_steps,
+                batch_size=128,
+                optimizers=dict(
+                    vae=adam(1e-4, prior_steps), prior=adam(3e-4, prior_steps)
+                ),
+                kl=annealing(prior_steps, 0.1, coeff_min=0.7),
+                regularization=regular,
+            ),
+        ),
+        evaluation=evaluation(smoke),
+    )
 
 
 def new_config(**sections: Any) -> ConfigDict:

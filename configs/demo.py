@@ -14,8 +14,12 @@ from configs import common
 from configs.common import piece
 
 
+VAE_STEPS, PRIOR_STEPS = 1200, 800
+
+
 def get_config(arg: str = "full") -> ConfigDict:
     """The demo; ``smoke`` takes two steps a stage."""
+    ema = piece("training.optim:Ema", decay=0.99, warmup=True)
     smoke = common.variant(arg, "full", "smoke") == "smoke"
     return common.new_config(
         seed=0,
@@ -26,22 +30,33 @@ def get_config(arg: str = "full") -> ConfigDict:
             vae=common.stage(
                 smoke,
                 prior=common.normal_prior(),
-                num_steps=900,
+                num_steps=VAE_STEPS,
                 batch_size=32,
-                optimizers=dict(vae=common.adamax(1e-2, 900)),
-                kl=common.annealing(900, 0.5),
+                ema=ema,
+                sample_every=400,
+                eval_every=400,
+                checkpoint_every=400,
+                optimizers=dict(vae=common.adamax(1e-2, VAE_STEPS)),
+                kl=common.annealing(VAE_STEPS, 0.3),
                 balance_kl=True,
                 regularization=dict(vae=common.regularization(1e-2)),
             ),
             lsgm=common.stage(
                 smoke,
-                prior=common.score_prior(network=common.small_ncsnpp(smoke)),
-                num_steps=900,
-                batch_size=32,
-                optimizers=dict(
-                    vae=common.adam(3e-4, 900), prior=common.adam(1e-3, 900)
+                prior=common.score_prior(
+                    network=common.small_ncsnpp(smoke), mixing_logit_init=-3.0
                 ),
-                kl=common.annealing(900, 0.0, coeff_min=1.0),
+                num_steps=PRIOR_STEPS,
+                batch_size=32,
+                ema=ema,
+                sample_every=400,
+                eval_every=400,
+                checkpoint_every=400,
+                optimizers=dict(
+                    vae=common.adam(3e-4, PRIOR_STEPS),
+                    prior=common.adam(1e-3, PRIOR_STEPS),
+                ),
+                kl=common.annealing(PRIOR_STEPS, 0.0, coeff_min=1.0),
                 regularization=dict(vae=common.regularization(1e-2)),
             ),
         ),

@@ -8,7 +8,7 @@ What is measured, and on how much, stands in the config's ``evaluation``.
 import pathlib
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from lsgm.config import ConfigError
 from lsgm.evaluation import evaluate
@@ -27,6 +27,7 @@ def main(argv: list[str]) -> None:
     """Restore, measure, write."""
     if argv[1:]:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
+    logging.set_verbosity(logging.WARNING)
     path = pathlib.Path(_CHECKPOINT.value)
     try:
         subject = subject_of(restore(path, average=_AVERAGE.value), seed=_SEED.value)

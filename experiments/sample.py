@@ -9,7 +9,7 @@ Writes ``samples.png`` (a grid) and ``samples.npz`` (``images`` uint8 [n h w c],
 import pathlib
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from lsgm.config import ConfigError
 from lsgm.evaluation import sampling
@@ -45,6 +45,7 @@ def main(argv: list[str]) -> None:
     """Restore, sample, write."""
     if argv[1:]:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
+    logging.set_verbosity(logging.WARNING)
     path = pathlib.Path(_CHECKPOINT.value)
     try:
         restored = restore(path, average=_AVERAGE.value)

@@ -10,7 +10,7 @@ import pathlib
 import sys
 
 import jax
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from lsgm import experiment, launch
@@ -39,6 +39,7 @@ def main(argv: list[str]) -> None:
     """Check the config, then train."""
     if argv[1:]:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
+    logging.set_verbosity(logging.WARNING)
     if _DISTRIBUTED.value:
         jax.distributed.initialize()
     try:
