@@ -13,7 +13,6 @@ from ml_collections import ConfigDict
 from configs import common
 from configs.common import piece
 
-
 VAE_STEPS, PRIOR_STEPS = 1200, 800
 
 

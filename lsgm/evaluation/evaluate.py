@@ -26,7 +26,7 @@ from lsgm.records import read_records
 from lsgm.typing import Params
 
 PATH_IMAGES, PATH_STEPS = 8, 9
-SHOWN = 64
+SHOWN, COLUMNS = 96, 16
 
 
 class Subject(NamedTuple):
@@ -154,20 +154,21 @@ def distance_metrics(subject: Subject, images: np.ndarray) -> dict[str, Any]:
     settings = subject.settings
     extractor = settings.extractor
     real = extractor(real_images(subject, settings.reference_split))
-    other = extractor(real_images(subject, settings.baseline_split))
+    pool = [real, extractor(real_images(subject, settings.baseline_split))]
     fake = extractor(images)
-    reference = distances.moments([real])
-    n = min(len(fake), len(other))
+    sizes = (min(len(fake), len(pool[1])), len(real))
+    halves = distances.frechet_of_splits(np.concatenate(pool), sizes)
+    moments = distances.moments
     return {
         "name": distances.frechet_name(len(fake), extractor.name),
-        "frechet": distances.frechet(distances.moments([fake]), reference),
-        "frechet_real_halves": distances.frechet(
-            distances.moments([other[:n]]), reference
-        ),
+        "frechet": distances.frechet(moments([fake]), moments([real])),
         "num_samples": len(fake),
         "num_reference": len(real),
         "reference": f"split {settings.reference_split}, not binarised",
-        "real_halves": f"{n} of split {settings.baseline_split} in the samples' place",
+        "frechet_real_halves": float(halves.mean()),
+        "frechet_real_halves_range": [float(halves.min()), float(halves.max())],
+        "real_halves": f"{sizes[0]} against {sizes[1]} real images, "
+        f"mean of {len(halves)} random splits",
     }
 
 
@@ -186,7 +187,7 @@ def sections(subject: Subject, drawn: sampling.Drawn, seed: int) -> list[Section
             title="Samples",
             figures=[
                 Figure(
-                    png=plots.png(plots.grid(drawn.images[:SHOWN])),
+                    png=plots.png(plots.grid(drawn.images[:SHOWN], COLUMNS)),
                     caption="Means of the decoder's distribution, not selected.",
                 )
             ],
@@ -240,7 +241,7 @@ def _path(subject: Subject, seed: int) -> list[Section]:
 def _curves(subject: Subject) -> list[Figure]:
     records = {stage: read_records(path) for stage, path in subject.records.items()}
     drawn = curves.pictures({s: r for s, r in records.items() if r})
-    return [Figure(png=png, caption=title, density=2) for title, png in drawn.items()]
+    return [Figure(png=png, alt=title, density=2) for title, png in drawn.items()]
 
 
 def write(subject: Subject, measured: Measured, folder: pathlib.Path) -> None:

@@ -21,7 +21,7 @@ class Evaluation:
       timing_repeats: timed repetitions of sampling, after one that compiles.
       extractor: feature extractor of the Frechet distance; None measures none.
       reference_split: split of the real images that samples are compared with;
-        baseline_split: real images that take the samples' place for comparison.
+        baseline_split: more real images, for the distance between real halves.
     """
 
     split: str = "test"
