@@ -162,10 +162,10 @@ def marginals(sde: ScalarSDE, t: np.ndarray) -> Marginals:
 
 
 def times_of(sde: ScalarSDE, log_kappa: np.ndarray) -> np.ndarray:
-    """Times at which log(sigma / alpha) has these values, by bisection."""
+    """Times at which log(sigma / alpha) has these values, any shape, by bisection."""
 
     def bisect(target: jax.Array) -> jax.Array:
-        def halve(_: int, interval: tuple) -> tuple:
+        def halve(_: jax.Array, interval: tuple) -> tuple:
             low, high = interval
             middle = 0.5 * (low + high)
             below = sde.log_snr(middle) > -2 * target
@@ -175,4 +175,4 @@ def times_of(sde: ScalarSDE, log_kappa: np.ndarray) -> np.ndarray:
         low, high = jax.lax.fori_loop(0, 64, halve, ends)
         return 0.5 * (low + high)
 
-    return on_host(bisect, log_kappa)
+    return on_host(bisect, log_kappa.ravel()).reshape(log_kappa.shape)
