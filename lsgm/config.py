@@ -48,8 +48,9 @@ def build(spec: Mapping[str, Any], key: str = "", **extra: Any) -> Any:
         value that the class itself refuses.
     """
     cls = check(spec, key, given=extra)
+    known = fields_of(cls)
     fields = {
-        name: _build_value(value, join(key, name))
+        name: _build_value(value, join(key, name), known[name].hint)
         for name, value in spec.items()
         if name != "target"
     }
@@ -169,17 +170,19 @@ def _check_value(value: Any, key: str) -> None:
             _check_value(piece, join(key, name))
 
 
-def _build_value(value: Any, key: str) -> Any:
+def _build_value(value: Any, key: str, hint: Any = Any) -> Any:
     if is_piece(value):
         return build(value, key)
     if _holds_pieces(value):
         return {name: _build_value(v, join(key, name)) for name, v in value.items()}
-    return plain(value)
+    return _as_real(plain(value), hint)
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    if is_bearable(value, hint):
-        return True
-    # A whole number is a fine value for a real field; a bool is neither.
+    return is_bearable(_as_real(value, hint), hint)
+
+
+def _as_real(value: Any, hint: Any) -> Any:
+    """A whole number for a real field is fine, as that; a bool is neither."""
     whole = isinstance(value, int) and not isinstance(value, bool)
-    return whole and is_bearable(float(value), hint)
+    return float(value) if whole and not is_bearable(value, hint) else value

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
 from lsgm.config import ConfigError, build, nearest, plain
 from lsgm.data.pipeline import Data
@@ -30,7 +31,7 @@ class Experiment:
     evaluation: Evaluation
 
 
-def from_config(config: Mapping[str, Any]) -> Experiment:
+def from_config(config: Mapping[str, Any] | ConfigDict) -> Experiment:
     """Check a config and build what it names.
 
     Raises:
@@ -41,6 +42,7 @@ def from_config(config: Mapping[str, Any]) -> Experiment:
     _check_stages(experiment)
     _check_devices(experiment)
     _check_data(experiment)
+    _check_data_sizes(experiment)
     return experiment
 
 
@@ -84,11 +86,31 @@ def _check_data(experiment: Experiment) -> None:
             data.num_bits,
             f"must equal vae.likelihood.num_bits, {vae.likelihood.num_bits}",
         )
+
+
+def _check_data_sizes(experiment: Experiment) -> None:
+    """Opens the data: splits exist, and hold what is asked of them."""
+    data, settings = experiment.data, experiment.evaluation
+    size = data.num_examples("train")
     for name, stage in experiment.stages.items():
-        size = data.num_examples("train")
         if stage.batch_size > size:
             raise ConfigError(
                 f"stages.{name}.batch_size",
                 stage.batch_size,
                 f"must not exceed the train split's {size} examples",
+            )
+    for field in ("split", "monitor_split", "reference_split", "baseline_split"):
+        split = getattr(settings, field)
+        if split not in data.source.splits():
+            raise ConfigError(
+                f"evaluation.{field}", split, nearest(split, data.source.splits())
+            )
+    for field, split in (
+        ("num_examples", settings.split),
+        ("monitor_examples", settings.monitor_split),
+    ):
+        num, held = getattr(settings, field), data.num_examples(split)
+        if num is not None and num > held:
+            raise ConfigError(
+                f"evaluation.{field}", num, f"split {split!r} holds {held}"
             )

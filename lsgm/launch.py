@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
 from lsgm.config import plain
 from lsgm.evaluation import monitor
@@ -30,7 +31,9 @@ class WorkdirError(RuntimeError):
 
 
 def train(
-    experiment: Experiment, config: Mapping[str, Any], workdir: pathlib.Path
+    experiment: Experiment,
+    config: Mapping[str, Any] | ConfigDict,
+    workdir: pathlib.Path,
 ) -> None:
     """Train every stage in order; finished stages are only read.
 

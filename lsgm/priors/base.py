@@ -6,7 +6,7 @@ active channels) as ``mutables[group]``. Draws are arguments: ``draw`` makes the
 ``terms`` is a pure function of them.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from lsgm.typing import Array, Latent, Params, PRNGKey, PRNGKeys
 
@@ -20,8 +20,8 @@ class PriorTerms(NamedTuple):
         variables bounds the cross-entropy, differentiable in z0; None where the
         prior has no bound.
       metrics: scalars to log.
-      kernels: effective convolution kernels by group, for spectral
-        regularisation; scales: normalisation scales by group.
+      kernels, scales: effective convolution kernels and normalisation scales by
+        group, for regularisation.
     """
 
     losses: dict[str, Array]
@@ -45,19 +45,18 @@ class LatentSamples(NamedTuple):
     path: Array | None = None
 
 
+@runtime_checkable
 class Prior(Protocol):
     """Contract of p(z0).
 
     Attributes:
       groups: parameter groups that it owns.
-      phases: which of them are updated together, in order, within one step.
       has_bound: whether it may train an encoder and report a bound.
       shares_objective: whether its loss is the encoder's cross-entropy on the
         same draw (likelihood weighting, one time for both).
     """
 
     groups: tuple[str, ...]
-    phases: tuple[tuple[str, ...], ...]
     has_bound: bool
     shares_objective: bool
 

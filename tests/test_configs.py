@@ -1,0 +1,83 @@
+"""Every config builds, in full and in small, and wrong ones fail in words."""
+
+import importlib
+import pathlib
+import time
+
+import jax
+import pytest
+
+from lsgm import experiment
+from lsgm.config import ConfigError
+from tests import tiny
+
+ROOT = pathlib.Path(__file__).parents[1]
+RUNS = [
+    path.relative_to(ROOT)
+    for path in sorted((ROOT / "configs").rglob("*.py"))
+    if path.stem not in ("__init__", "common")
+]
+
+
+def load(path: pathlib.Path, variant: str):
+    module = ".".join(path.with_suffix("").parts)
+    return importlib.import_module(module).get_config(variant)
+
+
+@pytest.mark.parametrize("variant", ["full", "smoke"])
+@pytest.mark.parametrize("path", RUNS, ids=str)
+def test_config_builds_and_its_parameters_have_shapes(path, variant, monkeypatch):
+    monkeypatch.setattr(experiment, "_check_data_sizes", lambda made: None)
+    made = experiment.from_config(load(path, variant))
+    for stage in made.stages.values():
+        params, _ = jax.eval_shape(stage.objective(made.vae).init, jax.random.key(0))
+        assert "vae" in params
+
+
+@pytest.mark.parametrize("path", RUNS, ids=str)
+def test_config_refuses_an_unknown_variant(path):
+    with pytest.raises(ValueError, match="allowed are full, smoke"):
+        load(path, "smok")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("stages.lsgm.batch_size", 3, "divisible by the number of devices"),
+        ("stages.lsgm.batch_size", 8000, "4000 examples"),
+        ("stages.lsgm.num_steps", "many", "expected int"),
+        ("stages.lsgm.num_steps", 0, "at least 1"),
+        ("vae.image_shape", (28, 28, 3), "num_outputs"),
+        ("vae.padding", 1, "padding|multiple|halv"),
+        ("stage_order", ("vae", "lsgmm"), "did you mean 'lsgm'"),
+        (
+            "stages.lsgm.prior.sde.target",
+            "lsgm.sdes.vpsde:VPSD",
+            "did you mean 'VPSDE'",
+        ),
+        ("stages.lsgm.prior.network.channels", 130, "multiple of 4"),
+        ("stages.lsgm.prior.time_sampler.t_min", 2.0, r"\[0, 1\)"),
+        ("evaluation.split", "tset", "did you mean 'test'"),
+        ("evaluation.num_samples", -1, "at least 1"),
+    ],
+)
+def test_impossible_value_names_key_value_and_what_is_allowed(key, value, message):
+    config = tiny.config().to_dict()
+    *path, name = key.split(".")
+    place = config
+    for part in path:
+        place = place[part]
+    place[name] = value
+    start = time.monotonic()
+    with pytest.raises(ConfigError, match=message) as error:
+        experiment.from_config(config)
+    assert time.monotonic() - start < 5
+    assert error.value.key.split(".")[0] in key
+
+
+def test_unknown_key_is_refused_with_the_nearest_spelling():
+    config = tiny.config()
+    with config.unlocked():
+        config.stages.lsgm.num_step = 3
+    with pytest.raises(ConfigError, match="did you mean 'num_steps'"):
+        experiment.from_config(config)

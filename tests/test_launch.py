@@ -1,0 +1,132 @@
+"""Runs as a user starts them: trained, stopped, resumed, sampled, evaluated."""
+
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from lsgm import experiment, launch, restore
+from lsgm.evaluation import evaluate, sampling
+from lsgm.records import read_records
+from lsgm.training import loop
+from lsgm.training.checkpoints import read
+from tests import tiny
+
+
+def run(config, workdir: pathlib.Path) -> None:
+    launch.train(experiment.from_config(config), config, workdir)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> pathlib.Path:
+    """The tiny experiment, trained to its end in one go."""
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    run(tiny.config(), workdir)
+    return workdir
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing gets to tidy up after it."""
+
+
+def killed_after(monkeypatch, step: int, stage_steps: list[int]) -> None:
+    """Let the run die when its ``step``-th update is done, unsaved."""
+    save, seen = loop.Loop._save, stage_steps
+
+    def dying(self, state, pending):
+        seen.append(int(state.step))
+        save(self, state, pending)
+        if len(seen) == step:
+            raise Killed
+
+    monkeypatch.setattr(loop.Loop, "_save", dying)
+
+
+@pytest.mark.parametrize("saves", [1, 3])
+def test_killed_run_goes_on_bit_for_bit(finished, tmp_path, monkeypatch, saves):
+    """Killed in the first stage and in the second; then the same command."""
+    workdir = tmp_path / "resumed"
+    with monkeypatch.context() as patch:
+        killed_after(patch, saves, [])
+        with pytest.raises(Killed):
+            run(tiny.config(), workdir)
+    run(tiny.config(), workdir)
+    for stage in ("vae", "lsgm"):
+        there = finished / stage / "checkpoints" / "4"
+        here = workdir / stage / "checkpoints" / "4"
+        fields = ("params", "ema", "opt", "mutables")
+        jax.tree.map(
+            np.testing.assert_array_equal, read(here, fields), read(there, fields)
+        )
+        name = "metrics.jsonl"
+        assert read_records(workdir / stage / name) == read_records(
+            finished / stage / name
+        )
+
+
+def test_other_config_on_the_same_workdir_is_refused(finished):
+    config = tiny.config()
+    config.stages.lsgm.batch_size = 8
+    with pytest.raises(launch.WorkdirError, match=r"lsgm\.batch_size: 4 there, 8 now"):
+        run(config, finished)
+
+
+def test_second_stage_starts_from_the_first(finished, tmp_path):
+    """A stage that freezes the VAE ends with the parameters that it was handed."""
+    config = tiny.config()
+    del config.stages.lsgm.optimizers.vae
+    del config.stages.lsgm.regularization.vae
+    workdir = tmp_path / "frozen"
+    run(config, workdir)
+    before = read(workdir / "vae" / "checkpoints" / "4", ("params", "mutables"))
+    after = read(workdir / "lsgm" / "checkpoints" / "4", ("params", "mutables"))
+    jax.tree.map(
+        np.testing.assert_array_equal, after["params"]["vae"], before["params"]["vae"]
+    )
+
+
+def test_records_and_pictures_are_there(finished):
+    records = read_records(finished / "lsgm" / "metrics.jsonl")
+    names = set().union(*records)
+    assert {"nelbo", "loss_prior", "held_out/nelbo", "samples/nfe"} <= names
+    assert [r["step"] for r in records if "nelbo" in r] == [2, 4]
+    assert list((finished / "lsgm" / "samples").glob("*.png"))
+    assert list((finished / "lsgm" / "events").iterdir())
+
+
+def test_checkpoint_samples_with_counted_calls(finished):
+    restored = restore.restore(finished)
+    drawn = sampling.draw(
+        restored.model, restored.params, restored.mutables, 6, seed=0, batch_size=4
+    )
+    assert drawn.images.shape == (6, 28, 28, 1)
+    assert (drawn.nfe == 3).all()
+    spec = sampling.sampler_spec("lsgm.samplers.heun:Heun", ["num_steps=2"])
+    other = sampling.with_sampler(restored.model, spec)
+    drawn = sampling.draw(
+        other, restored.params, restored.mutables, 4, seed=0, batch_size=4
+    )
+    assert (drawn.nfe == drawn.nfe[0]).all() and drawn.nfe[0] > 2
+
+
+def test_evaluation_writes_metrics_and_report(finished, tmp_path):
+    subject = restore.subject_of(restore.restore(finished), seed=0)
+    measured = evaluate.measure(subject, 0)
+    evaluate.write(subject, measured, tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    found = metrics["bound"]
+    parts = ("reconstruction", "neg_entropy", "cross_entropy")
+    total = sum(found[p]["nats"] for p in parts)
+    assert found["nelbo"]["nats"] == pytest.approx(total, rel=1e-5)
+    bits = found["nelbo"]["nats"] / (28 * 28 * np.log(2))
+    assert found["bits_per_dim"] == pytest.approx(bits)
+    assert metrics["sampling"]["nfe"] == 3
+    page = (tmp_path / "report.html").read_text()
+    assert "data:image/png;base64," in page and "http" not in page
+
+
+def test_a_stage_of_a_workdir_can_be_named(finished):
+    assert restore.restore(finished).stage == "lsgm"
+    assert restore.restore(finished / "vae").stage == "vae"
