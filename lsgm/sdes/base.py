@@ -43,7 +43,7 @@ import jax
 import jax.numpy as jnp
 
 from lsgm.numerics import expand_to, on_host, sum_per_example
-from lsgm.typing import PerExample, PRNGKey, State, Time
+from lsgm.typing import Array, Float, PerExample, PRNGKey, State, Time
 
 LOG_2PI = 1.8378770664093453
 
@@ -123,6 +123,11 @@ class SDE(abc.ABC):
     def bound_constant(self, t_min: float) -> float:
         """Nats per dimension outside the time integral of LSGM Theorem 1,
         when the integral starts at ``t_min``."""
+
+    @abc.abstractmethod
+    def normal_bound(self, u0: State, t_min: float) -> State:
+        """What the bound of LSGM Theorem 1, started at ``t_min`` and with the term
+        at t = 1, comes to for the predictor ``normal_eps``: nats per dimension."""
 
     @abc.abstractmethod
     def prior_kl(self, u0: State) -> State:
@@ -237,9 +242,24 @@ class ScalarSDE(SDE):
         return 0.5 * (1 + LOG_2PI + math.log(var))
 
     def prior_kl(self, u0: State) -> State:
+        return self._final_kl(u0, self.prior_var)
+
+    def normal_bound(self, u0: State, t_min: float) -> State:
+        """-E log N(u_tau; 0, N(tau)) at tau = t_min, because ``normal_eps`` is the
+        score of that process; the last two terms replace its end, N(0, N(1)), by
+        the prior's."""
+        tau, one = jnp.full((1,), t_min), jnp.ones((1,))
+        var = self.normal_var(tau)[0]
+        mean2 = (self.alpha(tau)[0] * u0) ** 2
+        bound = 0.5 * (LOG_2PI + jnp.log(var) + (mean2 + self.var(tau)[0]) / var)
+        end = self._final_kl(u0, self.normal_var(one)[0])
+        return bound + self._final_kl(u0, self.prior_var) - end
+
+    def _final_kl(self, u0: State, var: Float[Array, ""] | float) -> State:
+        """KL(p(u_1 | u_0) || N(0, var)) per dimension."""
         one = jnp.ones((u0.shape[0],))
-        ratio = expand_to(self.var(one), u0) / self.prior_var
-        mean2 = self.mean(u0, one) ** 2 / self.prior_var
+        ratio = expand_to(self.var(one), u0) / var
+        mean2 = self.mean(u0, one) ** 2 / var
         return 0.5 * (mean2 + ratio - 1 - jnp.log(ratio))
 
 
