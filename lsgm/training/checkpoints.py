@@ -145,8 +145,8 @@ class Checkpoints:
         steps = list_steps(self._folder)
         intact = f"step {steps[-1]} is intact" if steps else "there is none before it"
         return (
-            f"cannot save step {step} in {self._folder} ({intact}): {error}. Make "
-            "room, or lift the quota, and start the same command again."
+            f"cannot save step {step} in {self._folder} ({intact}): {_reason(error)}. "
+            "Make room, or lift the quota, and start the same command again."
         )
 
 
@@ -231,7 +231,7 @@ def read(folder: pathlib.Path, fields: Iterable[str]) -> dict[str, Any]:
     except CheckpointError:
         raise
     except Exception as error:  # Orbax and TensorStore raise many kinds.
-        raise CorruptError(f"damaged checkpoint {folder}: {error}") from error
+        raise CorruptError(f"damaged checkpoint {folder}: {_reason(error)}") from error
     _verify(folder, index, _named(tree))
     return tree
 
@@ -311,6 +311,11 @@ def _to_device(array: np.ndarray, dtype: Any) -> jax.Array:
 def _impl(dtype: Any) -> Any:
     """Generator of a key type, asked of an empty array of such keys."""
     return jax.random.key_impl(jnp.zeros((0,), dtype))
+
+
+def _reason(error: Exception) -> str:
+    """What happened, without the settings that TensorStore appends."""
+    return str(error).split(" [tensorstore_spec=")[0].split(" [source locations=")[0]
 
 
 def _read_json(folder: pathlib.Path, item: str) -> Any:
