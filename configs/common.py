@@ -72,7 +72,7 @@ def small_ncsnpp(smoke: bool, **fields: Any) -> dict[str, Any]:
         blocks_per_level=2,
         attention_resolutions=(),
         time_channels=128,
-        dropout=0.1,
+        dropout=0.0,
     )
     smallest = dict(channels=8, blocks_per_level=1, time_channels=16) if smoke else {}
     return piece("networks.ncsnpp:NCSNpp", **(network | fields | smallest))

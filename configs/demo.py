@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from configs import common
 from configs.common import piece
 
-VAE_STEPS, PRIOR_STEPS = 1200, 800
+VAE_STEPS, PRIOR_STEPS = 1200, 500
 
 
 def get_config(arg: str = "full") -> ConfigDict:
@@ -32,9 +32,9 @@ def get_config(arg: str = "full") -> ConfigDict:
                 num_steps=VAE_STEPS,
                 batch_size=32,
                 ema=ema,
-                sample_every=400,
-                eval_every=400,
-                checkpoint_every=400,
+                sample_every=500,
+                eval_every=250,
+                checkpoint_every=250,
                 optimizers=dict(vae=common.adamax(1e-2, VAE_STEPS)),
                 kl=common.annealing(VAE_STEPS, 0.3),
                 balance_kl=True,
@@ -43,16 +43,16 @@ def get_config(arg: str = "full") -> ConfigDict:
             lsgm=common.stage(
                 smoke,
                 prior=common.score_prior(
-                    network=common.small_ncsnpp(smoke), mixing_logit_init=-3.0
+                    network=common.small_ncsnpp(smoke), mixing_logit_init=-6.0
                 ),
                 num_steps=PRIOR_STEPS,
                 batch_size=32,
                 ema=ema,
-                sample_every=400,
-                eval_every=400,
-                checkpoint_every=400,
+                sample_every=500,
+                eval_every=250,
+                checkpoint_every=250,
                 optimizers=dict(
-                    vae=common.adam(3e-4, PRIOR_STEPS),
+                    vae=common.adam(5e-4, PRIOR_STEPS),
                     prior=common.adam(1e-3, PRIOR_STEPS),
                 ),
                 kl=common.annealing(PRIOR_STEPS, 0.0, coeff_min=1.0),
