@@ -39,8 +39,8 @@ class KLSchedule:
 
     coeff_min: float = 1.0
     coeff_max: float = 1.0
-    anneal_steps: float = 1
-    const_steps: float = 0
+    anneal_steps: int | float = 1
+    const_steps: int | float = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.coeff_min <= self.coeff_max:
