@@ -141,13 +141,14 @@ class VAE:
         p = self.padding
         x = jnp.pad(x, ((0, 0), (p, p), (p, p), (0, 0)), constant_values=-1.0)
         collections = [KERNELS, SCALES] + ([BATCH_STATS] if train else [])
-        (z, log_q, out), state = self.network.clone(axis_name=axis).apply(
+        result: Any = self.network.clone(axis_name=axis).apply(
             {"params": params, BATCH_STATS: mutables[BATCH_STATS]},
             x,
             noise,
             train=train or batch_statistics,
             mutable=collections,
         )
+        (z, log_q, out), state = result
         return Inferred(
             z=z,
             log_q=log_q,
@@ -175,7 +176,7 @@ class VAE:
           batch_statistics: normalise with the statistics of this batch instead of
             the running ones, which stay as they are.
         """
-        out = self.network.apply(
+        out: Any = self.network.apply(
             {"params": params, BATCH_STATS: mutables[BATCH_STATS]},
             z,
             train=batch_statistics,

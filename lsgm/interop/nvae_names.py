@@ -7,7 +7,7 @@ accounted for: a missing, surplus or wrongly shaped one is an error that names i
 """
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.traverse_util
 import jax
@@ -64,8 +64,11 @@ def from_published(vae: VAE, state: Mapping[str, np.ndarray]) -> tuple[Params, P
     """Parameters and ``{"batch_stats": ...}`` of ``vae`` from a state dictionary.
 
     Raises:
-      ValueError: a key is missing, surplus, or its shape does not fit the network.
+      ValueError: a key is missing, surplus, or its shape does not fit the network;
+        or the network is no NVAE.
     """
+    if not isinstance(vae.network, NVAE):
+        raise ValueError(f"network = {vae.network!r}: published weights are an NVAE's")
     flat = {}
     expected = _published_leaves(vae.network, *_shapes(vae))
     allowed = {
@@ -203,7 +206,8 @@ def _published_leaves(
     network: NVAE, params: Params, batch_stats: Params
 ) -> dict[str, tuple[Leaf, tuple[str, ...], tuple[int, ...]]]:
     """Leaf, path and our shape by published key, of the leaves that exist."""
-    flat = flax.traverse_util.flatten_dict({PARAMS: params, BATCH_STATS: batch_stats})
+    trees = {PARAMS: params, BATCH_STATS: batch_stats}
+    flat: dict[Any, Any] = flax.traverse_util.flatten_dict(trees)
     candidates = [("prior_ftr0", _START, ("decoder", "start"))] + [
         (f"{layer.published}.{leaf.suffix}", leaf, (*layer.path, leaf.name))
         for layer in layers(network)

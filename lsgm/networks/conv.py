@@ -11,8 +11,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from lsgm.networks.layers import Conv, GroupNorm
-from lsgm.networks.nvae_cells import nearest_up
 from lsgm.networks.posterior import draw_posterior
+from lsgm.networks.resample import nearest_up
 from lsgm.typing import Array, Image, Latents
 
 
@@ -72,7 +72,7 @@ class ConvVAE(nn.Module):
         return (((h // factor, w // factor, self.latent_channels),),)
 
     def setup(self) -> None:
-        shared = dict(norm_groups=self.norm_groups, dtype=self.dtype)
+        shared: dict[str, Any] = dict(norm_groups=self.norm_groups, dtype=self.dtype)
         self.encoder = [Level(c, "down", **shared) for c in self.channels]
         self.posterior = Conv(2 * self.latent_channels, dtype=self.dtype)
         self.start = Conv(self.channels[-1], dtype=self.dtype)

@@ -10,6 +10,7 @@ over taps, which halves the backward pass again and thirds its compile time.
 """
 
 import functools
+import operator
 from collections.abc import Iterator
 
 import jax
@@ -50,10 +51,11 @@ def shifted(x: Array, kernel: Array, strides: int = 1) -> Array:
 def _shifted(x: Array, kernel: Array, strides: int) -> Array:
     padded = _pad(x, kernel.shape)
     size = [_out_size(n, strides) for n in x.shape[1:3]]
-    return sum(
+    terms = (
         _window(padded, i, j, size, strides) * kernel[i, j][None, None]
         for i, j in _taps(kernel)
     )
+    return functools.reduce(operator.add, terms)
 
 
 def _forward(x: Array, kernel: Array, strides: int) -> tuple[Array, tuple]:
@@ -80,10 +82,11 @@ def _input_gradient(kernel: Array, dy: Array, shape: tuple, strides: int) -> Arr
         pads.insert(-1, (low, high, strides - 1))
     spread = jax.lax.pad(dy, jnp.zeros((), dy.dtype), pads)
     mirrored = kernel[::-1, ::-1]
-    return sum(
+    terms = (
         _window(spread, i, j, shape[1:3], 1) * mirrored[i, j][None, None]
         for i, j in _taps(kernel)
     )
+    return functools.reduce(operator.add, terms)
 
 
 def _kernel_gradient(x: Array, kernel: Array, dy: Array, strides: int) -> Array:

@@ -123,7 +123,7 @@ class NVAE(nn.Module):
         )
 
     def setup(self) -> None:
-        shared = dict(
+        shared: dict[str, Any] = dict(
             use_se=self.use_se,
             remat=self.remat,
             axis_name=self.axis_name,

@@ -13,6 +13,8 @@ m is masked 3x3 (n -> 6n, strictly causal), ELU, masked depthwise 5x5, ELU, mask
 Source: NVAE, arXiv 2007.03898, section 3.3 and appendix A; LSGM's published models.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import numpy as np
 
@@ -57,7 +59,7 @@ class AutoregressiveShift(nn.Module):
     @nn.compact
     def __call__(self, z: Latent) -> Latent:
         n = z.shape[-1]
-        order = dict(blocks=n, reverse=self.reverse)
+        order: dict[str, Any] = dict(blocks=n, reverse=self.reverse)
         h = MaskedConv(
             EXPANSION * n, use_bias=False, strict=True, name="expand", **order
         )(z)
