@@ -58,3 +58,10 @@ def test_unknown_split():
     assert error.value.key == "data.source"
     for split in MNIST5k().splits():
         assert split in str(error.value)
+
+
+def test_order_mixes_the_digits(splits):
+    """The first hundred of a split hold every digit about as often."""
+    for examples in splits.values():
+        counts = np.bincount(examples.labels[:100], minlength=10)
+        assert counts.min() >= 3
