@@ -45,7 +45,7 @@ def make_update(
                 objective.model, jax.random.fold_in(key, i), x.shape[0], axis
             )
             losses, grads, aux = group_gradients(objective, new, phase, x, draws, axis)
-            norms = {f"grad_norm_{g}": optax.global_norm(grads[g]) for g in grads}
+            norms = {f"grad_norm_{g}": optax.tree.norm(grads[g]) for g in grads}
             healthy &= all_finite((losses, norms))
             # A branch: selecting every leaf afterwards triples the compile time.
             new = jax.lax.cond(

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.sharding import PartitionSpec as P
 
@@ -21,12 +22,14 @@ def setting(stage: str = "lsgm"):
     made = experiment.from_config(tiny.config())
     spec = made.stages[stage]
     objective = spec.objective(made.vae)
-    optimizers = {g: o.build() for g, o in spec.optimizers.items()}
+    # Plain descent: Adam turns the rounding of gradients that are zero (biases in
+    # front of a batch norm) into full steps.
+    optimizers = {g: optax.sgd(1e-3) for g in spec.optimizers}
     params, mutables = jax.jit(objective.init)(jax.random.key(0))
     params = jax.tree.map(lambda p: p + 0.01, params)
     state = states.create(jax.random.key(1), params, mutables, optimizers)
     levels = made.data.train_batches(0, 4).batch(0)["image"]
-    return objective, optimizers, spec.ema, state, np.asarray(levels)
+    return objective, optimizers, spec.ema, state, jnp.asarray(levels)
 
 
 def test_each_group_descends_its_own_loss_only():
@@ -45,8 +48,11 @@ def test_each_group_descends_its_own_loss_only():
         alone = jax.jit(jax.grad(functools.partial(loss_of, group)))
         expected = alone(state.params[group])
         assert jnp.isfinite(losses[group])
+        noise = 1e-6 * float(optax.tree.norm(expected))
         jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+            lambda a, b, noise=noise: np.testing.assert_allclose(
+                a, b, rtol=1e-4, atol=noise
+            ),
             grads[group],
             expected,
         )
@@ -56,7 +62,7 @@ def mapped(devices: int):
     """The update under shard_map with its replication check on: a mean over
     devices that was forgotten is refused when the function is traced."""
     objective, optimizers, ema, _, _ = setting()
-    mesh = jax.make_mesh((devices,), (AXIS,), devices=jax.devices()[:devices])
+    mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:devices]), (AXIS,))
     return jax.jit(
         jax.shard_map(
             make_update(objective, optimizers, ema, AXIS),
@@ -74,7 +80,7 @@ def test_two_devices_equal_one_and_pmap_equals_shard_map():
     two, metrics_two = mapped(2)(state, levels)
     update = pmap_update(make_update(objective, optimizers, ema, AXIS))
     copied = jax.tree.map(jnp.copy, state)
-    three, metrics_three = update(copied, split_over_devices(levels))
+    three, metrics_three = update(copied, split_over_devices(np.asarray(levels)))
     for other, metrics in ((two, metrics_two), (three, metrics_three)):
         for name, value in metrics_one.items():
             np.testing.assert_allclose(metrics[name], value, rtol=2e-4, err_msg=name)
@@ -91,7 +97,7 @@ def test_replication_check_refuses_a_forgotten_mean():
     def forgetful(state, x):
         return state + jnp.mean(x)
 
-    mesh = jax.make_mesh((2,), (AXIS,), devices=jax.devices()[:2])
+    mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:2]), (AXIS,))
     with pytest.raises(ValueError, match="out_specs"):
         jax.jit(
             jax.shard_map(forgetful, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P())
