@@ -60,12 +60,13 @@ class Checkpoints:
     def __init__(self, folder: pathlib.Path):
         """Open ``folder``, made if missing; remains of killed saves are removed."""
         self._folder = folder.absolute()
+        if jax.process_index() == 0:
+            _remove_partial(self._folder)
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
                 max_to_keep=KEPT,
                 enable_async_checkpointing=False,
-                cleanup_tmp_directories=True,
             ),
         )
 
@@ -336,7 +337,7 @@ def _is_complete(folder: pathlib.Path) -> bool:
 
 
 def _remove_partial(folder: pathlib.Path) -> None:
-    """Free what a failed save has written."""
+    """Remove what a failed or killed save has written."""
     for path in folder.glob("*"):
         if ocp.utils.is_tmp_checkpoint(path):
             shutil.rmtree(path)
