@@ -199,7 +199,7 @@ class NCSNpp(nn.Module):
             pyramid, h = self._gather(pyramid, h, f"output_{i}", out)
             if i > 0:
                 h = self._block(h, embedded, train, f"double_{i}", kind="up")
-        if self.progressive_output == "skip":
+        if self.progressive_output == "skip" and pyramid is not None:
             return pyramid
         return self._head(h, out, "head", NEAR_ZERO)
 

@@ -86,8 +86,7 @@ class PyramidDown(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         if self.fir:
-            for axis in resample.AXES:
-                x = resample.fir_smooth(x, axis)
+            x = resample.fir_smooth(resample.fir_smooth(x, 1), 2)
         else:
             x = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
         return ValidConv(self.features, 2, not self.fir, self.dtype, name="conv")(x)

@@ -15,7 +15,6 @@ import functools
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
 
 from lsgm.networks.layers import (
     Conv,
@@ -25,6 +24,7 @@ from lsgm.networks.layers import (
     uniform_fan_in,
 )
 from lsgm.networks.norm import BatchNorm
+from lsgm.networks.resample import bilinear_up, nearest_up
 from lsgm.typing import Array
 
 RESIDUAL_SCALE = 0.1
@@ -143,23 +143,3 @@ class FactorizedReduce(nn.Module):
 def stride(kind: str) -> int:
     """Stride of the convolution that changes the resolution."""
     return 2 if kind == "down" else 1
-
-
-def nearest_up(x: Array) -> Array:
-    """Repeat every pixel of [b h w c] in a 2x2 block."""
-    b, h, w, c = x.shape
-    blocks = jnp.broadcast_to(x[:, :, None, :, None], (b, h, 2, w, 2, c))
-    return blocks.reshape(b, 2 * h, 2 * w, c)
-
-
-def bilinear_up(x: Array) -> Array:
-    """Enlarge [b h w c] twofold, linear between corners that stay in place."""
-    rows = jnp.asarray(_interpolation(x.shape[1]), x.dtype)
-    cols = jnp.asarray(_interpolation(x.shape[2]), x.dtype)
-    return jnp.einsum("ph,qw,bhwc->bpqc", rows, cols, x)
-
-
-def _interpolation(n: int) -> np.ndarray:
-    """[2n, n] weights at positions i (n - 1) / (2n - 1)."""
-    positions = np.arange(2 * n) * (n - 1) / (2 * n - 1)
-    return np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(n)[None]))
