@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from lsgm.kl_balance import KLSchedule, balance, group_weights
@@ -111,7 +112,7 @@ def test_the_mean_is_over_devices_too():
     kl = jax.random.normal(jax.random.key(1), (3, 4)) * jnp.arange(4.0)[None]
     mapped = jax.shard_map(
         lambda kl: balance(kl, HALF, jnp.ones(3), axis="batch"),
-        mesh=jax.make_mesh((2,), ("batch",)),
+        mesh=jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Auto,)),
         in_specs=P(None, "batch"),
         out_specs=P(),
     )

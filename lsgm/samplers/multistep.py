@@ -7,7 +7,9 @@ A step from s_k to s_{k+1} integrates the polynomial through the last slopes,
 
 where the Lagrange polynomials L_j are 1 at x_{k-j} and 0 at the other nodes, so that
 slopes are interpolated in a coordinate x in which they are smooth, while the measure
-m ds carries what is steep. The first steps have fewer slopes, hence lower order.
+m ds carries what is steep. The first steps have fewer slopes and lower order; as the
+first of all has order 1, errors fall with the square of the step size at best once
+it dominates them.
 
 Source: Zhang and Chen, arXiv 2204.13902, Eq. 15.
 """

@@ -10,6 +10,9 @@ The published rule for d has the ratio of norms |n| / |score| in the place of si
 which a score of kernel size gives it; with sigma, examples do not depend on each
 other, and (1) is stable for all data, whose score's slope is at most 1 / var.
 
+Langevin steps without rejection have a bias of order snr^2 that more steps do not
+remove: 0.1 % of the variance of Normal data at snr = 0.16.
+
 Sources: Song et al., arXiv 2011.13456, Algorithms 2 to 5; Song and Ermon, arXiv
 1907.05600, Algorithm 1, for steps proportional to var.
 """
