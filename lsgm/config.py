@@ -7,23 +7,28 @@ without building anything; ``build`` constructs it. Every error is a
 spelling.
 """
 
+import collections.abc
 import dataclasses
 import difflib
 import importlib
 import inspect
+import pkgutil
+import re
+import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from beartype.door import is_bearable
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
+from ml_collections.config_dict import RequiredValueError
 
 
 class ConfigError(ValueError):
     """A config that cannot run: names the key, the value, and what is allowed."""
 
     def __init__(self, key: str, value: Any, allowed: str):
-        super().__init__(f"config.{key} = {value!r}: {allowed}")
+        super().__init__(f"{join('config', key)} = {value!r}: {allowed}")
         self.key = key
 
 
@@ -35,11 +40,12 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"allowed are {', '.join(names)}{guess}"
 
 
-def build(spec: Mapping[str, Any], key: str = "", **extra: Any) -> Any:
+def build(spec: Any, key: str = "", **extra: Any) -> Any:
     """Construct the piece that ``spec`` names, its nested pieces first.
 
     Args:
-      spec: ``{"target": "package.module:Class", field: value, ...}``.
+      spec: ``{"target": "package.module:Class", field: value, ...}``, a dictionary
+        or a ConfigDict.
       key: where the piece stands in the config, for error messages.
       extra: fields that the caller supplies instead of the config.
 
@@ -47,24 +53,12 @@ def build(spec: Mapping[str, Any], key: str = "", **extra: Any) -> Any:
       ConfigError: unknown target, unknown or missing field, wrong type, or a
         value that the class itself refuses.
     """
-    cls = check(spec, key, given=extra)
-    known = fields_of(cls)
-    fields = {
-        name: _build_value(value, join(key, name), known[name].hint)
-        for name, value in spec.items()
-        if name != "target"
-    }
-    try:
-        return cls(**fields, **extra)
-    except ConfigError:
-        raise
-    except ValueError as error:
-        raise ConfigError(key, dict(fields), str(error)) from error
+    spec = plain(spec, key)
+    check(spec, key, given=extra)
+    return _construct(spec, key, **extra)
 
 
-def check(
-    spec: Mapping[str, Any], key: str = "", given: Iterable[str] = ()
-) -> type[Any]:
+def check(spec: Any, key: str = "", given: Iterable[str] = ()) -> type[Any]:
     """Check names and types of a piece and of those nested in it.
 
     Returns:
@@ -73,47 +67,46 @@ def check(
     Raises:
       ConfigError: as ``build``, without constructing anything.
     """
+    spec = plain(spec, key)
     cls = locate(spec, key)
     known = fields_of(cls)
     for name, value in spec.items():
         if name == "target":
             continue
-        here = join(key, name)
         if name not in known:
-            raise ConfigError(here, plain(value), nearest(name, known))
-        if _holds_pieces(value):
-            _check_value(value, here)
-        elif not _fits(plain(value), known[name].hint):
-            hint = inspect.formatannotation(known[name].hint)
-            raise ConfigError(here, plain(value), f"expected {hint}")
-    missing = [n for n, f in known.items() if f.required]
-    missing = [n for n in missing if n not in spec and n not in set(given)]
-    if missing:
-        raise ConfigError(key, spec["target"], f"missing {', '.join(missing)}")
+            raise ConfigError(join(key, name), value, nearest(name, known))
+        _check_value(value, known[name].hint, join(key, name))
+    absent = {n for n, f in known.items() if f.required} - {*spec, *given}
+    if absent:
+        missing = ", ".join(n for n in known if n in absent)
+        raise ConfigError(key, spec["target"], f"missing {missing}")
     return cls
 
 
 def join(key: str, name: str) -> str:
-    """Dotted path of ``name`` under ``key``."""
-    return f"{key}.{name}" if key else name
+    """Dotted path of ``name`` under ``key``; either may be empty."""
+    return f"{key}.{name}" if key and name else key or name
 
 
 def locate(spec: Mapping[str, Any], key: str) -> type[Any]:
-    """Import the class that ``spec["target"]`` names."""
+    """Import the dataclass that ``spec["target"]`` names."""
     if not is_piece(spec):
         raise ConfigError(key, plain(spec), "expected a piece with a 'target'")
-    target = spec["target"]
-    module_name, _, class_name = str(target).partition(":")
+    key, target = join(key, "target"), spec["target"]
+    if not re.fullmatch(r"[\w.]+:\w+", str(target)):
+        raise ConfigError(key, target, "expected 'package.module:Class'")
+    module_name, class_name = target.split(":")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        raise ConfigError(
-            join(key, "target"), target, f"no such module ({error})"
-        ) from error
+        allowed = f"no such module ({error}); {_siblings(module_name)}"
+        raise ConfigError(key, target, allowed) from error
     cls = getattr(module, class_name, None)
-    if not inspect.isclass(cls):
-        names = [n for n, v in vars(module).items() if inspect.isclass(v)]
-        raise ConfigError(join(key, "target"), target, nearest(class_name, names))
+    if not (inspect.isclass(cls) and dataclasses.is_dataclass(cls)):
+        own = (n for n, v in vars(module).items() if _is_target(v, module_name))
+        raise ConfigError(key, target, nearest(class_name, own))
+    if inspect.isabstract(cls):
+        raise ConfigError(key, target, "abstract: name one of its subclasses")
     return cls
 
 
@@ -140,49 +133,189 @@ def fields_of(cls: type[Any]) -> dict[str, Field]:
 
 def is_piece(value: Any) -> bool:
     """Whether ``value`` is a dictionary that names a class."""
-    return isinstance(value, Mapping) and "target" in value
+    return isinstance(value, Mapping | ConfigDict) and "target" in value
 
 
-def plain(value: Any) -> Any:
-    """``value`` with config containers turned into dicts and tuples."""
+def plain(value: Any, key: str = "") -> Any:
+    """``value`` with config containers turned into dicts and tuples.
+
+    Raises:
+      ConfigError: a placeholder, somewhere in it, was never given a value.
+    """
+    if isinstance(value, FieldReference):
+        try:
+            return plain(value.get(), key)
+        except RequiredValueError as error:
+            raise ConfigError(key, None, "a value has to be given") from error
     if isinstance(value, ConfigDict):
-        # A ConfigDict is no Mapping; its items follow field references.
-        return {k: plain(v) for k, v in value.items()}
+        value = dict(value.items(preserve_field_references=True))
     if isinstance(value, Mapping):
-        return {k: plain(v) for k, v in value.items()}
+        return {k: plain(v, join(key, str(k))) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return tuple(map(plain, value))
+        return tuple(plain(v, join(key, str(i))) for i, v in enumerate(value))
     return value
 
 
-def _holds_pieces(value: Any) -> bool:
-    """Whether ``value`` is a piece, or a dictionary of pieces by name."""
-    return is_piece(value) or (
-        isinstance(value, Mapping) and any(map(_holds_pieces, value.values()))
+def _siblings(module_name: str) -> str:
+    """What stands beside a module that is not there."""
+    parent, _, name = module_name.rpartition(".")
+    if not parent:
+        return "expected 'package.module:Class'"
+    try:
+        path = getattr(importlib.import_module(parent), "__path__", [])
+    except ImportError:
+        return _siblings(parent)
+    return nearest(name, (m.name for m in pkgutil.iter_modules(path)))
+
+
+def _is_target(value: Any, module_name: str) -> bool:
+    """Whether ``value`` is a class of that module that a config can name."""
+    return (
+        inspect.isclass(value)
+        and value.__module__ == module_name
+        and dataclasses.is_dataclass(value)
+        and not inspect.isabstract(value)
     )
 
 
-def _check_value(value: Any, key: str) -> None:
+def _items(value: Any) -> Iterator[tuple[str, Any]]:
+    """Entries of a container, by the last part of their key."""
+    if isinstance(value, Mapping):
+        yield from ((str(k), v) for k, v in value.items())
+    elif isinstance(value, tuple):
+        yield from ((str(i), v) for i, v in enumerate(value))
+
+
+def _holds_pieces(value: Any) -> bool:
+    """Whether ``value`` is a piece, or a container of some."""
+    return is_piece(value) or any(_holds_pieces(v) for _, v in _items(value))
+
+
+def _check_value(value: Any, hint: Any, key: str) -> None:
     if is_piece(value):
-        check(value, key)
-    else:
-        for name, piece in value.items():
-            _check_value(piece, join(key, name))
+        if not _accepts(hint, check(value, key)):
+            raise ConfigError(
+                join(key, "target"), value["target"], f"expected {_name(hint)}"
+            )
+    elif _holds_pieces(value):
+        item_hint = _item_hint(value, hint)
+        if item_hint is None:
+            raise ConfigError(key, value, f"expected {_name(hint)}")
+        for name, item in _items(value):
+            if item_hint is Any and not _holds_pieces(item):
+                message = "expected a piece with a 'target', like its neighbours"
+                raise ConfigError(join(key, name), item, message)
+            _check_value(item, item_hint, join(key, name))
+    elif not _bearable(_as_real(value, hint), hint):
+        raise ConfigError(key, value, _expected(value, hint))
+
+
+def _construct(spec: Mapping[str, Any], key: str, **extra: Any) -> Any:
+    cls = locate(spec, key)
+    known = fields_of(cls)
+    fields = {
+        name: _build_value(value, join(key, name), known[name].hint)
+        for name, value in spec.items()
+        if name != "target"
+    }
+    try:
+        return cls(**fields, **extra)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise _refusal(spec, key, str(error)) from error
+
+
+def _refusal(spec: Mapping[str, Any], key: str, message: str) -> ConfigError:
+    """A class's own complaint, at the field that its first word names."""
+    path = re.split(r"[^\w.]", message, maxsplit=1)[0].rstrip(".")
+    value = spec
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    if value is None:
+        return ConfigError(key, spec["target"], message)
+    return ConfigError(
+        join(key, path), value, message.removeprefix(f"{path} = {value!r}: ")
+    )
 
 
 def _build_value(value: Any, key: str, hint: Any = Any) -> Any:
     if is_piece(value):
-        return build(value, key)
-    if _holds_pieces(value):
-        return {name: _build_value(v, join(key, name)) for name, v in value.items()}
-    return _as_real(plain(value), hint)
+        return _construct(value, key)
+    if not _holds_pieces(value):
+        return _as_real(value, hint)
+    built = {name: _build_value(v, join(key, name)) for name, v in _items(value)}
+    return built if isinstance(value, Mapping) else tuple(built.values())
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    return is_bearable(_as_real(value, hint), hint)
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    """The members of a union; one hint is a union of itself."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return typing.get_args(hint)
+    return (hint,)
+
+
+def _is_protocol(hint: Any) -> bool:
+    return getattr(hint, "_is_protocol", False)
+
+
+def _accepts(hint: Any, cls: type[Any]) -> bool:
+    """Whether a field with this hint may hold an instance of ``cls``."""
+    for option in _alternatives(hint):
+        if option is Any or _is_protocol(option):
+            return True
+        if isinstance(option, type):
+            if issubclass(cls, option):
+                return True
+        elif typing.get_origin(option) is collections.abc.Callable:
+            return True
+    return False
+
+
+def _item_hint(value: Any, hint: Any) -> Any:
+    """Hint of the entries of a container; None where there may be no container."""
+    kind = dict if isinstance(value, Mapping) else tuple
+    for option in _alternatives(hint):
+        if option in (Any, kind):
+            return Any
+        origin, args = typing.get_origin(option), typing.get_args(option)
+        if isinstance(origin, type) and issubclass(kind, origin):
+            return args[-1] if args[-1] is not ... else args[0]
+    return None
+
+
+def _bearable(value: Any, hint: Any) -> bool:
+    # Plain values are never what a protocol describes, and beartype cannot tell.
+    options = [o for o in _alternatives(hint) if not _is_protocol(o)]
+    return any(is_bearable(value, option) for option in options)
 
 
 def _as_real(value: Any, hint: Any) -> Any:
-    """A whole number for a real field is fine, as that; a bool is neither."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return float(value) if whole and not is_bearable(value, hint) else value
+    """Whole numbers as real ones, alone or in containers, where the hint asks."""
+    if _bearable(value, hint):
+        return value
+    real = _reals(value)
+    return real if _bearable(real, hint) else value
+
+
+def _reals(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _reals(v) for k, v in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(_reals, value))
+    # A bool is neither.
+    return float(value) if type(value) is int else value
+
+
+def _expected(value: Any, hint: Any) -> str:
+    options = _alternatives(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        return nearest(value, typing.get_args(hint))
+    classes = [o for o in options if isinstance(o, type) and o is not type(None)]
+    if any(_is_protocol(c) or dataclasses.is_dataclass(c) for c in classes):
+        return f"expected {_name(hint)}, as a dictionary with its class as 'target'"
+    return f"expected {_name(hint)}"
+
+
+def _name(hint: Any) -> str:
+    return inspect.formatannotation(hint)
