@@ -14,6 +14,8 @@ from lsgm.training import loop
 from lsgm.training.checkpoints import read
 from tests import tiny
 
+pytestmark = pytest.mark.slow
+
 
 def run(config, workdir: pathlib.Path) -> None:
     launch.train(experiment.from_config(config), config, workdir)
