@@ -6,6 +6,7 @@ import pathlib
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from lsgm import experiment as experiments
 from lsgm.evaluation.evaluate import Subject
@@ -56,6 +57,7 @@ def restore(path: pathlib.Path, *, average: bool = True) -> Restored:
     experiment = experiments.from_config(meta["config"])
     stage = experiment.stages[meta["stage"]]
     tree = checkpoints.read(folder, ("params", "ema", "mutables"))
+    tree = jax.tree.map(jnp.asarray, tree)
     params = {**tree["params"], **(tree["ema"] if average else {})}
     return Restored(
         model=stage.objective(experiment.vae).model,
