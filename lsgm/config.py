@@ -120,14 +120,17 @@ class Field(typing.NamedTuple):
 def fields_of(cls: type[Any]) -> dict[str, Field]:
     """The fields of a dataclass (a Linen module is one), by name."""
     hints = typing.get_type_hints(cls)
+    fields = [f for f in dataclasses.fields(cls) if f.init]
+    linen = {"parent", "name"}
+    if linen <= {f.name for f in fields}:
+        fields = [f for f in fields if f.name not in linen]
     return {
         f.name: Field(
             hints.get(f.name, Any),
             f.default is dataclasses.MISSING
             and f.default_factory is dataclasses.MISSING,
         )
-        for f in dataclasses.fields(cls)
-        if f.init and f.name not in ("parent", "name")
+        for f in fields
     }
 
 
@@ -198,10 +201,10 @@ def _check_value(value: Any, hint: Any, key: str) -> None:
                 join(key, "target"), value["target"], f"expected {_name(hint)}"
             )
     elif _holds_pieces(value):
-        item_hint = _item_hint(value, hint)
-        if item_hint is None:
+        hints = _item_hints(value, hint)
+        if hints is None:
             raise ConfigError(key, value, f"expected {_name(hint)}")
-        for name, item in _items(value):
+        for (name, item), item_hint in zip(_items(value), hints, strict=True):
             if item_hint is Any and not _holds_pieces(item):
                 message = "expected a piece with a 'target', like its neighbours"
                 raise ConfigError(join(key, name), item, message)
@@ -272,39 +275,46 @@ def _accepts(hint: Any, cls: type[Any]) -> bool:
     return False
 
 
-def _item_hint(value: Any, hint: Any) -> Any:
-    """Hint of the entries of a container; None where there may be no container."""
-    kind = dict if isinstance(value, Mapping) else tuple
+def _item_hints(value: Any, hint: Any) -> list[Any] | None:
+    """Hints of a container's entries; None where no such container may be."""
+    if not isinstance(value, Mapping | tuple):
+        return None
+    kind, num = (dict if isinstance(value, Mapping) else tuple), len(value)
     for option in _alternatives(hint):
         if option in (Any, kind):
-            return Any
+            return [Any] * num
         origin, args = typing.get_origin(option), typing.get_args(option)
         if isinstance(origin, type) and issubclass(kind, origin):
-            return args[-1] if args[-1] is not ... else args[0]
+            fixed = kind is tuple and origin is tuple and args[-1] is not ...
+            hints = list(args) if fixed else [args[-1 if kind is dict else 0]] * num
+            return hints if len(hints) == num else None
     return None
 
 
 def _bearable(value: Any, hint: Any) -> bool:
+    return any(_is_a(value, option) for option in _alternatives(hint))
+
+
+def _is_a(value: Any, hint: Any) -> bool:
     # Plain values are never what a protocol describes, and beartype cannot tell.
-    options = [o for o in _alternatives(hint) if not _is_protocol(o)]
-    return any(is_bearable(value, option) for option in options)
+    if _is_protocol(hint) or not is_bearable(value, hint):
+        return False
+    # Of a container, beartype looks at one entry.
+    items, hints = _items(value), _item_hints(value, hint) or []
+    return all(_bearable(v, h) for (_, v), h in zip(items, hints, strict=False))
 
 
 def _as_real(value: Any, hint: Any) -> Any:
     """Whole numbers as real ones, alone or in containers, where the hint asks."""
-    if _bearable(value, hint):
-        return value
-    real = _reals(value)
-    return real if _bearable(real, hint) else value
-
-
-def _reals(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _reals(v) for k, v in value.items()}
-    if isinstance(value, tuple):
-        return tuple(map(_reals, value))
+    hints = _item_hints(value, hint)
+    if hints is not None:
+        real = [_as_real(v, h) for (_, v), h in zip(_items(value), hints, strict=True)]
+        if isinstance(value, tuple):
+            return tuple(real)
+        return dict(zip(value, real, strict=True))
     # A bool is neither.
-    return float(value) if type(value) is int else value
+    whole = type(value) is int and not _bearable(value, hint)
+    return float(value) if whole else value
 
 
 def _expected(value: Any, hint: Any) -> str:
