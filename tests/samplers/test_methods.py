@@ -1,0 +1,121 @@
+"""What single fixed-grid methods claim beyond the laws that all of them obey."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lsgm.samplers.ancestral import Ancestral
+from lsgm.samplers.ddim import DDIM
+from lsgm.samplers.deis import DEIS
+from lsgm.samplers.euler_maruyama import EulerMaruyama
+from lsgm.samplers.grids import LogSNR, marginals
+from lsgm.samplers.normal_residual import NormalResidual
+from lsgm.samplers.predictor_corrector import PredictorCorrector
+from lsgm.sdes.geometric import GeometricVPSDE
+from lsgm.sdes.subvpsde import SubVPSDE
+from lsgm.sdes.vpsde import VPSDE
+from tests.samplers.exact import Gaussian, variances
+
+VP = VPSDE()
+VARIANCES = (0.4, 1.7)
+KEY = 5
+
+
+def states(shape):
+    return jax.random.normal(jax.random.key(1), shape, jnp.float32)
+
+
+@pytest.mark.parametrize("sde", [VP, GeometricVPSDE()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_normal_residual_leaves_normal_data_alone(sde, order):
+    sampler = NormalResidual(num_steps=3, order=order)
+    u1 = states((3, 2))
+    done = sampler(jax.random.key(KEY), sde, lambda u, t: 0 * u, u1)
+    np.testing.assert_array_equal(done.u, u1)
+
+
+@pytest.mark.parametrize("sde", [VP, GeometricVPSDE()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_normal_residual_integrates_artanh_sigma(sde, order):
+    """A constant residual moves the state by the whole change of artanh(sigma)."""
+    sampler = NormalResidual(num_steps=5, order=order, t_end=1e-2)
+    total = sampler.table(sde)["weights"].sum()
+    ends = np.arctanh(marginals(sde, np.array([1.0, 1e-2])).sigma)
+    assert total == pytest.approx(ends[1] - ends[0], rel=1e-9)
+
+
+def test_normal_residual_needs_a_variance_preserving_process():
+    u1 = jnp.ones((1, 2))
+    with pytest.raises(ValueError, match="NormalResidual needs a VariancePreserving"):
+        NormalResidual()(jax.random.key(0), SubVPSDE(), lambda u, t: u, u1)
+
+
+def test_order_1_methods_are_ddim():
+    grid = LogSNR()
+    ddim = DDIM(num_steps=6, grid=grid).table(VP)
+    deis = DEIS(num_steps=6, grid=grid, order=1).table(VP)
+    for column in ("t", "keep", "anchor", "scale", "weights"):
+        np.testing.assert_allclose(deis[column], ddim[column], rtol=1e-9)
+
+
+def test_posterior_variance_is_the_smaller():
+    """And is the exact variance of data that are one point, at any steps."""
+    kernel = Ancestral(num_steps=10, t_end=0.05)
+    posterior = dataclasses.replace(kernel, variance="posterior")
+    both = [sampler.table(VP)["noise"] for sampler in (kernel, posterior)]
+    assert np.all(both[1][:-1] < both[0][:-1]) and both[0][-1] == both[1][-1] == 0
+    var = 1.0
+    table, at = posterior.table(VP), marginals(VP, posterior.table(VP)["t"])
+    for k in range(9):
+        gain = table["keep"][k] + table["weights"][k, 0] / at.sigma[k]
+        var = gain**2 * var + table["noise"][k] ** 2
+        start = gain**2 if k == 0 else gain**2 * start
+    # u_1 has variance 1, not var(1): what is too much shrinks with the gains.
+    excess = (1 - at.sigma[0] ** 2) * start
+    assert var - excess == pytest.approx(at.sigma[9] ** 2, rel=1e-9)
+
+
+@pytest.mark.parametrize("variance", ["kernel", "posterior"])
+def test_ancestral_clips_the_data_alone(variance):
+    sampler = Ancestral(num_steps=4, t_end=0.2, variance=variance, clip=0.5)
+    data, u1 = Gaussian(VP, VARIANCES), 2 * states((50, 2))
+    done = sampler(jax.random.key(KEY), VP, data.residual, u1, num_path=5)
+    assert float(jnp.max(jnp.abs(done.u))) == 0.5
+    assert float(jnp.max(jnp.abs(done.path[-2]))) > 1
+
+
+def test_correctors_pull_a_wrong_start_to_the_marginal():
+    """Twice the variance at t_start is forgotten faster the more corrections."""
+    settings = {"num_steps": 20, "t_start": 0.1, "t_end": 1e-2}
+    samplers = [
+        EulerMaruyama(**settings),
+        PredictorCorrector(**settings),
+        PredictorCorrector(**settings, num_corrections=4),
+    ]
+    errors = [
+        abs(variances(s, VP, 0.4, start=2.0) - variances(s, VP, 0.4)) for s in samplers
+    ]
+    assert errors[0] > errors[1] > errors[2]
+
+
+@pytest.mark.parametrize(("field", "value"), [("num_corrections", 0), ("snr", 0.0)])
+def test_predictor_corrector_names_bad_settings(field, value):
+    with pytest.raises(ValueError, match=field):
+        PredictorCorrector(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("variance", "beta"), ("clip", 0.0), ("num_steps", 1)]
+)
+def test_ancestral_names_bad_settings(field, value):
+    with pytest.raises(ValueError, match=field):
+        Ancestral(**{field: value})
+
+
+@pytest.mark.parametrize("method", [DEIS, NormalResidual])
+def test_multistep_orders_are_1_to_3(method):
+    with pytest.raises(ValueError, match="order must be 1, 2 or 3, not 4"):
+        method(order=4)
