@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 FOLDER = ROOT / ".venv"
 STAMP = FOLDER / "stamp"
 LOCK = ROOT / ".venv.lock"
-MADE_FROM = ("requirements.txt", "pyproject.toml", "tools/environment.py")
+MADE_FROM = ("requirements.txt", "tools/environment.py")
 
 
 def main() -> None:

@@ -87,10 +87,10 @@ def with_sampler(model: LatentModel, spec: Mapping[str, Any] | None) -> LatentMo
     """
     if spec is None:
         return model
-    names = [f.name for f in dataclasses.fields(model.prior)]  # type: ignore
-    if "sampler" not in names:
+    old: Any = model.prior
+    if "sampler" not in (f.name for f in dataclasses.fields(old)):
         raise ConfigError("sampler", dict(spec), "this stage's prior has no sampler")
-    prior = dataclasses.replace(model.prior, sampler=build(spec, "sampler"))
+    prior = dataclasses.replace(old, sampler=build(spec, "sampler"))
     return dataclasses.replace(model, prior=prior)
 
 

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from lsgm.typing import Params, PRNGKey
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
     """A complete snapshot: restoring it continues the run bit for bit.
 
     Attributes:
