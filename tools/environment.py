@@ -10,6 +10,7 @@ brought up to date in place. A lock makes a second process wait for the first.
 
 import fcntl
 import hashlib
+import os
 import pathlib
 import subprocess
 import sys
@@ -29,6 +30,8 @@ def main() -> None:
         sys.exit(f"Python 3.11 or later is needed, this is {sys.version.split()[0]}")
     with LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        # pip holds the lock too: it may outlive this process when that is killed.
+        os.set_inheritable(lock.fileno(), True)
         if not STAMP.exists() or STAMP.read_text() != digest():
             make()
 
@@ -59,7 +62,7 @@ def install(*args: str) -> None:
     """``pip install``; ends the process with pip's message where it fails."""
     command = [str(FOLDER / "bin/python"), "-m", "pip", "install", "--quiet"]
     command += ["--disable-pip-version-check", *args]
-    if subprocess.run(command, cwd=ROOT).returncode:
+    if subprocess.run(command, cwd=ROOT, close_fds=False).returncode:
         sys.exit(f"error: {' '.join(command)} failed; see above")
 
 
