@@ -10,7 +10,9 @@ another shape is an error that names it. NumPy only; PyTorch is not needed.
     ===========  ======================  ======================
     ``CONV``     out, in, height, width  height, width, in, out
     ``LINEAR``   out, in                 in, out
+    ``MAP``      channels, height, width height, width, channels
     ``CHANNEL``  1, channels, 1, 1       channels
+    ``GAIN``     out, 1, 1, 1            out
     ``ROW``      1, entries              entries
     ``SAME``     as it is                as it is
     ===========  ======================  ======================
@@ -28,7 +30,9 @@ class Layout(enum.Enum):
 
     CONV = enum.auto()
     LINEAR = enum.auto()
+    MAP = enum.auto()
     CHANNEL = enum.auto()
+    GAIN = enum.auto()
     ROW = enum.auto()
     SAME = enum.auto()
 
@@ -39,7 +43,9 @@ class Layout(enum.Enum):
                 return tensor.transpose(2, 3, 1, 0)
             case Layout.LINEAR:
                 return tensor.T
-            case Layout.CHANNEL | Layout.ROW:
+            case Layout.MAP:
+                return tensor.transpose(1, 2, 0)
+            case Layout.CHANNEL | Layout.GAIN | Layout.ROW:
                 return tensor.reshape(-1)
         return tensor
 
@@ -50,8 +56,12 @@ class Layout(enum.Enum):
                 return tensor.transpose(3, 2, 0, 1)
             case Layout.LINEAR:
                 return tensor.T
+            case Layout.MAP:
+                return tensor.transpose(2, 0, 1)
             case Layout.CHANNEL:
                 return tensor.reshape(1, -1, 1, 1)
+            case Layout.GAIN:
+                return tensor.reshape(-1, 1, 1, 1)
             case Layout.ROW:
                 return tensor.reshape(1, -1)
         return tensor

@@ -1,19 +1,19 @@
 """Published names and layouts of the NVAE's variables, both ways.
 
-The published state dictionaries are flat, with PyTorch's layouts: convolutions
-(out, in / groups, kh, kw), dense layers (out, in), maps (c, h, w). Encoder and
-decoder towers number residual cells and combiners in one list. Every key is
-accounted for: a missing, surplus or wrongly shaped one is an error that names it.
+Encoder and decoder towers number residual cells and combiners in one list. Every
+key is accounted for: a missing, surplus or wrongly shaped one is an error that
+names it. Two kinds of entries repeat others or only count, and are passed over.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lsgm.interop import layouts
+from lsgm.interop.layouts import Entry, Layout
 from lsgm.networks.norm import BATCH_STATS
 from lsgm.networks.nvae import NVAE
 from lsgm.networks.nvae_encoder import Cell, Keep, Pyramid
@@ -24,40 +24,32 @@ PARAMS = "params"
 
 
 class Layer(NamedTuple):
-    """One layer's published name, its path in our trees, and what it is: a
-    weight-normalised ``wn_conv``, a plain ``conv``, a ``norm`` or a ``dense``."""
+    """One layer's published name, its path in our trees, and its kind, a key of
+    ``VARIABLES``."""
 
     published: str
     path: tuple[str, ...]
     kind: str
 
 
-class Leaf(NamedTuple):
-    """How one of our arrays is published: key suffix, and the order of its axes
-    there, None for a vector kept as (n, 1, 1, 1)."""
-
-    suffix: str
-    collection: str
-    name: str
-    axes: tuple[int, ...] | None
-
-
-_KERNEL = Leaf("weight", PARAMS, "kernel", (3, 2, 0, 1))
-_BIAS = Leaf("bias", PARAMS, "bias", (0,))
-_LEAVES = {
-    "conv": (_KERNEL, _BIAS),
-    "wn_conv": (_KERNEL, _BIAS, Leaf("log_weight_norm", PARAMS, "log_gain", None)),
-    "dense": (Leaf("weight", PARAMS, "kernel", (1, 0)), _BIAS),
+_WEIGHT = ("weight", PARAMS, "kernel", Layout.CONV)
+_GAIN = ("log_weight_norm", PARAMS, "log_gain", Layout.GAIN)
+_BIAS = ("bias", PARAMS, "bias", Layout.SAME)
+# By kind of layer, its variables: published name, collection, our name, layout.
+VARIABLES = {
+    "conv": (_WEIGHT,),
+    "wn_conv": (_WEIGHT, _GAIN, _BIAS),
+    "wn_conv_no_bias": (_WEIGHT, _GAIN),
+    "dense": (("weight", PARAMS, "kernel", Layout.LINEAR), _BIAS),
     "norm": (
-        Leaf("weight", PARAMS, "scale", (0,)),
+        ("weight", PARAMS, "scale", Layout.SAME),
         _BIAS,
-        Leaf("running_mean", BATCH_STATS, "mean", (0,)),
-        Leaf("running_var", BATCH_STATS, "var", (0,)),
+        ("running_mean", BATCH_STATS, "mean", Layout.SAME),
+        ("running_var", BATCH_STATS, "var", Layout.SAME),
     ),
 }
-_START = Leaf("prior_ftr0", PARAMS, "start", (2, 0, 1))
-# Entries that repeat others or count batches; they carry nothing of their own.
-_REDUNDANT = {"conv": "weight_normalized", "norm": "num_batches_tracked"}
+# A plain convolution's weight is published twice; batches are counted.
+PASSED_OVER = {"conv": "weight_normalized", "norm": "num_batches_tracked"}
 
 
 def from_published(vae: VAE, state: Mapping[str, np.ndarray]) -> tuple[Params, Params]:
@@ -69,25 +61,16 @@ def from_published(vae: VAE, state: Mapping[str, np.ndarray]) -> tuple[Params, P
     """
     if not isinstance(vae.network, NVAE):
         raise ValueError(f"network = {vae.network!r}: published weights are an NVAE's")
-    flat = {}
-    expected = _published_leaves(vae.network, *_shapes(vae))
-    allowed = {
-        f"{layer.published}.{_REDUNDANT[layer.kind]}"
+    passed_over = {
+        f"{layer.published}.{PASSED_OVER[layer.kind]}"
         for layer in layers(vae.network)
-        if layer.kind in _REDUNDANT
+        if layer.kind in PASSED_OVER
     }
-    _refuse("is missing", expected.keys() - state.keys())
-    _refuse("has no place in this network", state.keys() - expected.keys() - allowed)
-    for key, (leaf, path, shape) in expected.items():
-        value = _from_layout(leaf, np.asarray(state[key]))
-        if value.shape != shape:
-            raise ValueError(
-                f"{key} has shape {np.shape(state[key])}: {'/'.join(path)} of this "
-                f"network needs {shape}, here {value.shape}"
-            )
-        flat[leaf.collection, *path] = jnp.asarray(value, jnp.float32)
-    trees = flax.traverse_util.unflatten_dict(flat)
-    return trees[PARAMS], {BATCH_STATS: trees[BATCH_STATS]}
+    state = {key: state[key] for key in state.keys() - passed_over}
+    params, mutables = jax.eval_shape(vae.init, jax.random.key(0))
+    tree = layouts.read(state, entries(vae.network), {PARAMS: params, **mutables})
+    tree = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), tree)
+    return tree[PARAMS], {BATCH_STATS: tree[BATCH_STATS]}
 
 
 def to_published(
@@ -95,14 +78,19 @@ def to_published(
 ) -> dict[str, np.ndarray]:
     """State dictionary of trees such as parameters, gradients, or running
     statistics (left out when None)."""
-    trees = {PARAMS: params, BATCH_STATS: batch_stats or {}}
-    flat = flax.traverse_util.flatten_dict(trees)
-    return {
-        key: _to_layout(leaf, np.asarray(flat[leaf.collection, *path]))
-        for key, (leaf, path, _) in _published_leaves(
-            network, params, batch_stats or {}
-        ).items()
-    }
+    tree = {PARAMS: params}
+    if batch_stats is not None:
+        tree[BATCH_STATS] = batch_stats
+    known = [entry for entry in entries(network) if entry.path[0] in tree]
+    return layouts.write(tree, known)
+
+
+def entries(network: NVAE) -> Iterator[Entry]:
+    """All variables, those of ``layers`` and the decoder's start."""
+    yield Entry("prior_ftr0", (PARAMS, "decoder", "start"), Layout.MAP)
+    for name, path, kind in layers(network):
+        for published, collection, ours, layout in VARIABLES[kind]:
+            yield Entry(f"{name}.{published}", (collection, *path, ours), layout)
 
 
 def layers(network: NVAE) -> Iterator[Layer]:
@@ -152,17 +140,17 @@ def _group_layers(group: int, combiner: str, num_flows: int) -> Iterator[Layer]:
     yield Layer(combiner, ("decoder", merge, "combiner"), "wn_conv")
     yield Layer(f"eps_conv.{group}", ("decoder", merge, "latent_conv"), "wn_conv")
     yield Layer(f"enc_sampler.{group}.1", ("decoder", posterior, "conv"), "wn_conv")
-    names = {
-        "conv.convz.0": "expand",
-        "conv.convz.2": "depthwise",
-        "mu.conv_0": "reduce",
-    }
+    names = (
+        ("conv.convz.0", "expand", "wn_conv_no_bias"),
+        ("conv.convz.2", "depthwise", "wn_conv_no_bias"),
+        ("mu.conv_0", "reduce", "wn_conv"),
+    )
     for i in range(num_flows):
+        flow = f"nf_cells.{group * num_flows + i}"
         for cell, direction in (("cell1", "forward"), ("cell2", "backward")):
-            for name, ours in names.items():
-                published = f"nf_cells.{group * num_flows + i}.{cell}.{name}"
-                path = ("decoder", posterior, f"flow_{i}", direction, ours)
-                yield Layer(published, path, "wn_conv")
+            path = ("decoder", posterior, f"flow_{i}", direction)
+            for published, ours, kind in names:
+                yield Layer(f"{flow}.{cell}.{published}", (*path, ours), kind)
 
 
 def _cell_layers(
@@ -173,7 +161,7 @@ def _cell_layers(
             published = f"{name}.skip.conv_{i + 1}"
             yield Layer(published, (*path, "skip", f"conv_{i}"), "wn_conv")
     if cell.kind == "up":
-        yield Layer(f"{name}.skip.1", (*path, "skip"), "wn_conv")
+        yield Layer(f"{name}.skip.1", (*path, "skip"), "wn_conv_no_bias")
     if cell.expansion:
         # An enlarging cell has the enlargement as entry 0 of the list.
         first = 1 if cell.kind == "up" else 0
@@ -200,47 +188,3 @@ def _inverted_residual(name: str, path: tuple[str, ...], first: int) -> Iterator
     yield Layer(f"{name}.{first + 2}.conv.1", (*path, "norm_depthwise"), "norm")
     yield Layer(f"{name}.{first + 3}", (*path, "project"), "conv")
     yield Layer(f"{name}.{first + 4}.bn", (*path, "norm_out"), "norm")
-
-
-def _published_leaves(
-    network: NVAE, params: Params, batch_stats: Params
-) -> dict[str, tuple[Leaf, tuple[str, ...], tuple[int, ...]]]:
-    """Leaf, path and our shape by published key, of the leaves that exist."""
-    trees = {PARAMS: params, BATCH_STATS: batch_stats}
-    flat: dict[Any, Any] = flax.traverse_util.flatten_dict(trees)
-    candidates = [("prior_ftr0", _START, ("decoder", "start"))] + [
-        (f"{layer.published}.{leaf.suffix}", leaf, (*layer.path, leaf.name))
-        for layer in layers(network)
-        for leaf in _LEAVES[layer.kind]
-    ]
-    return {
-        key: (leaf, path, flat[leaf.collection, *path].shape)
-        for key, leaf, path in candidates
-        if (leaf.collection, *path) in flat
-    }
-
-
-def _shapes(vae: VAE) -> tuple[Params, Params]:
-    params, mutables = jax.eval_shape(vae.init, jax.random.key(0))
-    return params, mutables[BATCH_STATS]
-
-
-def _to_layout(leaf: Leaf, value: np.ndarray) -> np.ndarray:
-    if leaf.axes is None:
-        return value.reshape(-1, 1, 1, 1)
-    return value.transpose(leaf.axes)
-
-
-def _from_layout(leaf: Leaf, value: np.ndarray) -> np.ndarray:
-    if leaf.axes is None:
-        return value.reshape(-1)
-    return (
-        value.transpose(np.argsort(leaf.axes))
-        if value.ndim == len(leaf.axes)
-        else value
-    )
-
-
-def _refuse(what: str, keys: set[str]) -> None:
-    if keys:
-        raise ValueError(f"published state: {', '.join(sorted(keys))} {what}")

@@ -109,7 +109,8 @@ def test_unpublished_multipliers_are_refused(dataset, levels):
 
 @pytest.mark.parametrize("layout", Layout)
 def test_layouts_invert(layout):
-    shape = {Layout.CONV: (3, 5, 2, 4), Layout.LINEAR: (2, 4)}.get(layout, (6,))
+    shapes = {Layout.CONV: (3, 5, 2, 4), Layout.LINEAR: (2, 4), Layout.MAP: (3, 5, 2)}
+    shape = shapes.get(layout, (6,))
     ours = np.arange(np.prod(shape)).reshape(shape)
     published = layout.published(ours)
     assert published.shape == layout.published_shape(shape)
