@@ -23,6 +23,8 @@ from tests.samplers.exact import Counter, Gaussian, Mixture
 VARIANCES = (0.3, 0.9, 1.8)
 CENTRES = [[-1.0, 0.3], [1.2, -0.4], [0.1, 0.9]]
 END = 1e-3
+# The compiler takes longer than all runs of what it compiles.
+QUICK = {"xla_backend_optimization_level": 0}
 FLOW = ProbabilityFlow(rtol=1e-6, atol=1e-6, t_end=END)
 
 
@@ -31,7 +33,10 @@ def name(value):
 
 
 def solve(flow, sde, residual, u0, probes):
-    return jax.jit(lambda u, p: log_likelihood(flow, sde, residual, u, p))(u0, probes)
+    def run(u, p):
+        return log_likelihood(flow, sde, residual, u, p)
+
+    return jax.jit(run, compiler_options=QUICK)(u0, probes)
 
 
 def at_end(u0):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.integrate import quad
 
 from lsgm.samplers.ancestral import Ancestral
 from lsgm.samplers.ddim import DDIM
@@ -14,6 +15,7 @@ from lsgm.samplers.euler_maruyama import EulerMaruyama
 from lsgm.samplers.grids import LogSNR, marginals
 from lsgm.samplers.normal_residual import NormalResidual
 from lsgm.samplers.predictor_corrector import PredictorCorrector
+from lsgm.samplers.unipc import UniPC
 from lsgm.sdes.geometric import GeometricVPSDE
 from lsgm.sdes.subvpsde import SubVPSDE
 from lsgm.sdes.vpsde import VPSDE
@@ -47,6 +49,21 @@ def test_normal_residual_integrates_artanh_sigma(sde, order):
     assert total == pytest.approx(ends[1] - ends[0], rel=1e-9)
 
 
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_normal_residual_is_exact_for_polynomials_in_the_angle(order):
+    """Of a degree below the order, once as many residuals are stored."""
+    table = NormalResidual(num_steps=6, order=order, t_end=1e-2).table(VP)
+    sigma = marginals(VP, np.append(table["t"], 1e-2)).sigma
+    s, powers = np.arctanh(sigma), np.arcsin(sigma)[:, None] ** np.arange(order)
+    for k in range(order - 1, 6):
+        stored = powers[k + 1 - order : k + 1][::-1]
+        exact = [
+            quad(lambda x, p=p: np.arcsin(np.tanh(x)) ** p, s[k], s[k + 1])[0]
+            for p in range(order)
+        ]
+        np.testing.assert_allclose(table["weights"][k] @ stored, exact, rtol=1e-6)
+
+
 def test_normal_residual_needs_a_variance_preserving_process():
     u1 = jnp.ones((1, 2))
     with pytest.raises(ValueError, match="NormalResidual needs a VariancePreserving"):
@@ -59,6 +76,47 @@ def test_order_1_methods_are_ddim():
     deis = DEIS(num_steps=6, grid=grid, order=1).table(VP)
     for column in ("t", "keep", "anchor", "scale", "weights"):
         np.testing.assert_allclose(deis[column], ddim[column], rtol=1e-9)
+
+
+def plain_unipc(at, predict, u):
+    """UniPC-2 as its paper steps it: predict, call, correct; alpha, sigma by time."""
+    lam = np.log(at.alpha / at.sigma)
+    x, before = predict(u, 0), None
+    for k in range(len(lam) - 1):
+        h, last = lam[k + 1] - lam[k], k == len(lam) - 2
+        gain = -at.alpha[k + 1] * np.expm1(-h)
+        base = at.sigma[k + 1] / at.sigma[k] * u + gain * x
+        r = 1.0 if before is None else (lam[k - 1] - lam[k]) / h
+        d = 0.0 if before is None else (before - x) / r
+        if last:
+            return base
+        now = predict(base + gain * 0.5 * d, k + 1)
+        c = np.array([0.0, 0.5])
+        if before is not None:
+            # phi_2 and phi_3 of the exponential integrator, by their integrals.
+            b = np.expm1(-h)
+            phi = [
+                quad(lambda s, n=n, h=h: np.exp(-h * (1 - s)) * s**n, 0, 1)[0]
+                for n in (1, 2)
+            ]
+            rhs = np.array([-h * phi[0] / b, -h * phi[1] / b])
+            c = np.linalg.solve(np.array([[1.0, 1.0], [r, 1.0]]), rhs)
+        u, before, x = base + gain * (c[0] * d + c[1] * (now - x)), x, now
+
+
+def test_unipc_is_its_plain_loop(x64):
+    """The one-call table against predictor and corrector written out."""
+    sampler = UniPC(num_steps=5, t_end=1e-2)
+    times = np.append(sampler.table(VP)["t"], 1e-2)
+    at, data = marginals(VP, times), Gaussian(VP, (0.4,))
+
+    def predict(u, k):
+        t, state = jnp.array([times[k]]), jnp.array([[u]])
+        eps_hat = data.residual(state, t) + VP.normal_eps(state, t)
+        return (u - at.sigma[k] * float(eps_hat[0, 0])) / at.alpha[k]
+
+    u = sampler(jax.random.key(KEY), VP, data.residual, jnp.array([[1.3]])).u
+    assert float(u[0, 0]) == pytest.approx(plain_unipc(at, predict, 1.3), rel=1e-9)
 
 
 def test_posterior_variance_is_the_smaller():

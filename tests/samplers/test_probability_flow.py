@@ -16,6 +16,8 @@ from lsgm.sdes.vpsde import VPSDE
 from tests.samplers.exact import Counter, Gaussian, Mixture
 
 KEY = 3
+# The compiler takes longer than all runs of what it compiles.
+QUICK = {"xla_backend_optimization_level": 0}
 SDES = [VPSDE(), GeometricVPSDE(), SubVPSDE(), VESDE(var_max=100.0)]
 CENTRES = [[-1.0, 0.3], [1.2, -0.4], [0.1, 0.9]]
 
@@ -29,8 +31,10 @@ def states(sde, shape, dtype=jnp.float64):
 
 
 def run(flow, sde, residual, u1, **settings):
-    solve = jax.jit(lambda u: flow(jax.random.key(KEY), sde, residual, u, **settings))
-    return solve(u1)
+    def solve(u):
+        return flow(jax.random.key(KEY), sde, residual, u, **settings)
+
+    return jax.jit(solve, compiler_options=QUICK)(u1)
 
 
 def scipy_solution(sde, residual, u1, t_end, tol, **settings):
@@ -56,7 +60,7 @@ def test_gaussian_flow(x64, sde):
 def test_steps_are_those_of_scipy(x64, sde):
     """The same calls at the same times: equal counts and equal results."""
     data, u1 = Mixture(sde, CENTRES, 0.05), states(sde, (5, 2))
-    for tol in (1e-2, 1e-4, 1e-6):
+    for tol in (1e-2, 1e-5):
         flow = ProbabilityFlow(rtol=tol, atol=tol, t_end=1e-5)
         done = run(flow, sde, data.residual, u1)
         theirs = scipy_solution(sde, data.residual, u1, 1e-5, tol)
