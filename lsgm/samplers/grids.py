@@ -16,6 +16,7 @@ EDM, arXiv 2206.00364, Eq. 5 (5).
 
 import abc
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
@@ -151,28 +152,33 @@ class Marginals(NamedTuple):
 
 def marginals(sde: ScalarSDE, t: np.ndarray) -> Marginals:
     """Eqs. (6) and (7) at ``t`` [n]."""
-
-    def values(t: Time) -> jax.Array:
-        alpha, var, total = sde.alpha(t), sde.var(t), sde.normal_var(t)
-        sigma = jnp.sqrt(var)
-        anchor, data_u = sigma / total, sde.data_var * alpha / total
-        return jnp.stack([alpha, sigma, anchor, data_u, -sigma / alpha])
-
-    return Marginals(np.asarray(t, np.float64), *on_host(values, t))
+    values = on_host(functools.partial(_values, sde), t)
+    return Marginals(np.asarray(t, np.float64), *values)
 
 
 def times_of(sde: ScalarSDE, log_kappa: np.ndarray) -> np.ndarray:
     """Times at which log(sigma / alpha) has these values, any shape, by bisection."""
+    found = on_host(functools.partial(_bisect, sde), log_kappa.ravel())
+    return found.reshape(log_kappa.shape)
 
-    def bisect(target: jax.Array) -> jax.Array:
-        def halve(_: jax.Array, interval: tuple) -> tuple:
-            low, high = interval
-            middle = 0.5 * (low + high)
-            below = sde.log_snr(middle) > -2 * target
-            return jnp.where(below, middle, low), jnp.where(below, high, middle)
 
-        ends = jnp.zeros_like(target), jnp.ones_like(target)
-        low, high = jax.lax.fori_loop(0, 64, halve, ends)
-        return 0.5 * (low + high)
+# jit: compiled once for each process and number of times.
+@functools.partial(jax.jit, static_argnums=0)
+def _values(sde: ScalarSDE, t: Time) -> jax.Array:
+    alpha, var, total = sde.alpha(t), sde.var(t), sde.normal_var(t)
+    sigma = jnp.sqrt(var)
+    anchor, data_u = sigma / total, sde.data_var * alpha / total
+    return jnp.stack([alpha, sigma, anchor, data_u, -sigma / alpha])
 
-    return on_host(bisect, log_kappa.ravel()).reshape(log_kappa.shape)
+
+@functools.partial(jax.jit, static_argnums=0)
+def _bisect(sde: ScalarSDE, log_kappa: Time) -> jax.Array:
+    def halve(_: jax.Array, interval: tuple) -> tuple:
+        low, high = interval
+        middle = 0.5 * (low + high)
+        below = sde.log_snr(middle) > -2 * log_kappa
+        return jnp.where(below, middle, low), jnp.where(below, high, middle)
+
+    ends = jnp.zeros_like(log_kappa), jnp.ones_like(log_kappa)
+    low, high = jax.lax.fori_loop(0, 64, halve, ends)
+    return 0.5 * (low + high)

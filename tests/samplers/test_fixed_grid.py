@@ -32,7 +32,9 @@ from tests.samplers.exact import (
 
 VP = VPSDE()
 ALL = [cls() for cls in classes(FixedGrid)]
-STOCHASTIC = [s for s in ALL if "noise" in s.table(VP)]
+STOCHASTIC = [
+    s for s in ALL if "noise" in dataclasses.replace(s, num_steps=4).table(VP)
+]
 DETERMINISTIC = [s for s in ALL if s not in STOCHASTIC]
 GENERAL = [s for s in DETERMINISTIC if s.needs is FixedGrid.needs]
 ORDERS = [
@@ -40,6 +42,7 @@ ORDERS = [
     for s in DETERMINISTIC
     if "order" in {field.name for field in dataclasses.fields(s)}
     for order in (1, 2, 3)
+    if order != s.order
 ]
 VARIANCES = (0.4, 1.7)
 CENTRES = ((-1.0, 0.3), (1.2, -0.4), (0.1, 0.9))
@@ -47,7 +50,7 @@ KEY = 5
 
 
 def name(value):
-    order = f"-{value.order}" if value in ORDERS else ""
+    order = f"-{value.order}" if "order" in vars(value) else ""
     return type(value).__name__ + order
 
 
@@ -64,7 +67,7 @@ def slope(sizes, errors):
 def test_order_of_convergence(x64, sampler):
     """Multistep methods begin with a step of order 1, which caps theirs at 2."""
     data, u1 = Gaussian(VP, VARIANCES), states((3, 2))
-    sizes, errors = (96, 192, 384), []
+    sizes, errors = (128, 512), []
     for num_steps in sizes:
         finer = dataclasses.replace(sampler, num_steps=num_steps, t_end=1e-3)
         u = finer(jax.random.key(KEY), VP, data.residual, u1).u
@@ -77,7 +80,7 @@ def test_order_of_convergence(x64, sampler):
 def test_weak_order_of_convergence(x64, sampler):
     # Langevin steps have a bias of their own, of order snr^2.
     small = {"snr": 0.01} if isinstance(sampler, PredictorCorrector) else {}
-    sizes, errors = (128, 256, 512, 1024), []
+    sizes, errors = (128, 512), []
     for num_steps in sizes:
         settings = {"num_steps": num_steps, "t_end": 1 / num_steps, **small}
         var = variances(dataclasses.replace(sampler, **settings), VP, 0.4)
@@ -119,7 +122,13 @@ def ode_end(sde, end):
     return flow(jax.random.key(KEY), sde, residual, states((6, 2))).u
 
 
-@pytest.mark.parametrize("sde", [VP, GeometricVPSDE()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "sde",
+    [
+        pytest.param(VP, id="VPSDE"),
+        pytest.param(GeometricVPSDE(), id="GeometricVPSDE", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("sampler", DETERMINISTIC, ids=name)
 def test_agrees_with_the_ode_in_the_limit(x64, sampler, sde):
     data = Mixture(sde, CENTRES, 0.1)

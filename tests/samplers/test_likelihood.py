@@ -28,10 +28,6 @@ QUICK = {"xla_backend_optimization_level": 0}
 FLOW = ProbabilityFlow(rtol=1e-6, atol=1e-6, t_end=END)
 
 
-def name(value):
-    return type(value).__name__
-
-
 def solve(flow, sde, residual, u0, probes):
     def run(u, p):
         return log_likelihood(flow, sde, residual, u, p)
@@ -45,8 +41,12 @@ def at_end(u0):
 
 @pytest.mark.parametrize(
     "sde",
-    [VPSDE(), GeometricVPSDE(), SubVPSDE(), VESDE(var_max=1e4)],
-    ids=name,
+    [
+        pytest.param(VPSDE(), id="VPSDE"),
+        pytest.param(VESDE(var_max=1e4), id="VESDE"),
+        pytest.param(SubVPSDE(), id="SubVPSDE", marks=pytest.mark.slow),
+        pytest.param(GeometricVPSDE(), id="GeometricVPSDE", marks=pytest.mark.slow),
+    ],
 )
 def test_gaussian_density(x64, sde):
     """Exact up to p(u_1), which is the prior only as far as the process reaches."""
@@ -61,7 +61,9 @@ def test_gaussian_density(x64, sde):
     np.testing.assert_allclose(done.log_prob, expected, atol=2e-4)
 
 
-@pytest.mark.parametrize("per_sample", [False, True])
+@pytest.mark.parametrize(
+    "per_sample", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_mixture_density(x64, per_sample):
     sde = VPSDE()
     data = Mixture(sde, CENTRES, 0.1)
