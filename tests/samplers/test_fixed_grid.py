@@ -47,6 +47,8 @@ ORDERS = [
 VARIANCES = (0.4, 1.7)
 CENTRES = ((-1.0, 0.3), (1.2, -0.4), (0.1, 0.9))
 KEY = 5
+# The compiler takes longer than all runs of what it compiles.
+QUICK = {"xla_backend_optimization_level": 0}
 
 
 def name(value):
@@ -56,6 +58,15 @@ def name(value):
 
 def states(shape, dtype=jnp.float64):
     return jax.random.normal(jax.random.key(1), shape, dtype)
+
+
+def run(sampler, sde, residual, u1, **settings):
+    """The sampler, compiled as a whole and lightly."""
+
+    def sample(key, u):
+        return sampler(key, sde, residual, u, **settings)
+
+    return jax.jit(sample, compiler_options=QUICK)(jax.random.key(KEY), u1)
 
 
 def slope(sizes, errors):
@@ -70,7 +81,7 @@ def test_order_of_convergence(x64, sampler):
     sizes, errors = (128, 512), []
     for num_steps in sizes:
         finer = dataclasses.replace(sampler, num_steps=num_steps, t_end=1e-3)
-        u = finer(jax.random.key(KEY), VP, data.residual, u1).u
+        u = run(finer, VP, data.residual, u1).u
         errors.append(float(jnp.max(jnp.abs(u - data.flow(u1, 1e-3)))))
     assert slope(sizes, errors) > min(sampler.order, 2) - 0.35
     assert errors[-1] < (3e-2 if sampler.order == 1 else 3e-4)
@@ -93,9 +104,7 @@ def test_weak_order_of_convergence(x64, sampler):
 def test_draws_have_the_variance_of_the_table(sampler):
     sampler = dataclasses.replace(sampler, num_steps=12, t_end=0.02)
     data = Gaussian(VP, (0.4,) * 8)
-    done = sampler(
-        jax.random.key(KEY), VP, data.residual, states((4096, 8), jnp.float32)
-    )
+    done = run(sampler, VP, data.residual, states((4096, 8), jnp.float32))
     expected = variances(sampler, VP, 0.4)
     samples = np.asarray(done.u).ravel()
     error = expected * np.sqrt(2 / samples.size)
@@ -137,7 +146,7 @@ def test_agrees_with_the_ode_in_the_limit(x64, sampler, sde):
     grid = Angle() if sampler.order == 1 else sampler.grid
     grid = LogSNR() if type(sampler).__name__ == "DEIS" else grid
     fine = dataclasses.replace(sampler, num_steps=600, t_end=end, grid=grid)
-    u = fine(jax.random.key(KEY), sde, data.residual, u1).u
+    u = run(fine, sde, data.residual, u1).u
     limit = 3e-2 if sampler.order == 1 else 2e-3
     assert float(jnp.max(jnp.abs(u - expected))) < limit
 
@@ -147,7 +156,7 @@ def test_moments_of_a_mixture(sampler):
     centres = np.array(CENTRES)
     data = Mixture(VP, centres, 0.1)
     fine = dataclasses.replace(sampler, num_steps=300, t_end=1e-3)
-    u = fine(jax.random.key(KEY), VP, data.residual, states((3000, 2), jnp.float32)).u
+    u = run(fine, VP, data.residual, states((3000, 2), jnp.float32)).u
     u = np.asarray(u)
     covariance = 0.1 * np.eye(2) + np.cov(centres.T, bias=True)
     deviation = np.sqrt(np.diag(covariance))
@@ -167,7 +176,7 @@ def test_exact_prediction_lands_on_the_exact_marginal(x64, sampler):
     coarse = dataclasses.replace(sampler, num_steps=4, t_end=1e-2)
     for sde in POINT_SDES:
         data, u1 = PointMass(sde, jnp.asarray([[0.7, -1.1]])), states((3, 2))
-        u = coarse(jax.random.key(KEY), sde, data.residual, u1).u
+        u = run(coarse, sde, data.residual, u1).u
         np.testing.assert_allclose(u, data.flow(u1, 1e-2), atol=1e-7)
 
 
@@ -176,15 +185,14 @@ def test_calls_and_path(sampler):
     data, u1 = Gaussian(VP, VARIANCES), states((3, 2), jnp.float32)
     sampler = dataclasses.replace(sampler, num_steps=6, t_end=0.05)
     counter = Counter(data.residual)
-    run = jax.jit(lambda key, u: sampler(key, VP, counter, u, num_path=4))
-    done = run(jax.random.key(KEY), u1)
+    done = run(sampler, VP, counter, u1, num_path=4)
     assert done.nfe.dtype == jnp.int32
     assert int(done.nfe) == counter.total() == len(sampler.table(VP)["t"])
     assert done.path.shape == (4, 3, 2)
     assert jnp.array_equal(done.path[0], u1)
     assert jnp.array_equal(done.path[-1], done.u)
     assert len(np.unique(np.asarray(done.path)[:, 0, 0])) == 4
-    plain = sampler(jax.random.key(KEY), VP, data.residual, u1)
+    plain = run(sampler, VP, data.residual, u1)
     assert plain.path is None
     np.testing.assert_allclose(plain.u, done.u, rtol=1e-5, atol=1e-6)
 
@@ -193,9 +201,7 @@ def test_calls_and_path(sampler):
 def test_a_batch_of_one_and_more_path_than_steps(sampler):
     sampler = dataclasses.replace(sampler, num_steps=2, t_end=0.1)
     u1 = jnp.ones((1, 2))
-    done = sampler(
-        jax.random.key(KEY), VP, Gaussian(VP, VARIANCES).residual, u1, num_path=7
-    )
+    done = run(sampler, VP, Gaussian(VP, VARIANCES).residual, u1, num_path=7)
     assert done.path.shape == (7, 1, 2) and bool(jnp.all(jnp.isfinite(done.u)))
     assert jnp.array_equal(done.path[0], u1)
     assert jnp.array_equal(done.path[-1], done.u)
@@ -206,7 +212,7 @@ def test_normal_start_scales_to_the_variance_there(sampler):
     sde = SubVPSDE() if sampler.needs is FixedGrid.needs else VP
     sampler = dataclasses.replace(sampler, num_steps=2, t_start=0.4, t_end=0.2)
     u1 = states((2, 3), jnp.float32)
-    path = sampler(jax.random.key(KEY), sde, lambda u, t: 0 * u, u1, num_path=3).path
+    path = run(sampler, sde, lambda u, t: 0 * u, u1, num_path=3).path
     ratio = sde.normal_var(jnp.array([0.4])) / sde.normal_var(jnp.array([1.0]))
     np.testing.assert_allclose(path[0], jnp.sqrt(ratio)[:, None] * u1, rtol=1e-5)
 
