@@ -17,6 +17,7 @@ from lsgm import experiment, launch
 from lsgm.config import ConfigError
 from lsgm.training.checkpoints import CheckpointError
 from lsgm.training.guard import NonFiniteError
+from lsgm.training.loop import Interrupted
 from lsgm.training.writers import WriteError
 
 _REPORTED = (
@@ -26,6 +27,7 @@ _REPORTED = (
     NonFiniteError,
     WriteError,
 )
+_INTERRUPTED = 130  # What a shell reports of a command that Ctrl-C has ended.
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with a variant after a colon.", lock_config=True
 )
@@ -45,6 +47,9 @@ def main(argv: list[str]) -> None:
     try:
         checked = experiment.from_config(_CONFIG.value)
         launch.train(checked, _CONFIG.value, pathlib.Path(_WORKDIR.value))
+    except Interrupted as saved:
+        print(f"\n{saved}. The same command goes on from there.", file=sys.stderr)
+        sys.exit(_INTERRUPTED)
     except _REPORTED as error:
         sys.exit(f"error: {error}")
 

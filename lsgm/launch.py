@@ -18,7 +18,7 @@ from lsgm.experiment import Experiment
 from lsgm.training import state as states
 from lsgm.training.checkpoints import Checkpoints, describe_run
 from lsgm.training.guard import StopRequest, stop_on_signals
-from lsgm.training.loop import Interrupted, Loop
+from lsgm.training.loop import Loop
 from lsgm.training.parallel import AXIS, pmap_update, replicate
 from lsgm.training.stage import Stage
 from lsgm.training.state import TrainState
@@ -40,6 +40,7 @@ def train(
     Raises:
       WorkdirError: the workdir was started with another config; the message
         lists the differences.
+      Interrupted: asked to stop by a signal; the state is saved.
     """
     resolved = json.loads(json.dumps(plain(config)))
     claim(workdir, resolved)
@@ -48,13 +49,9 @@ def train(
         for index, name in enumerate(experiment.stage_order):
             key = jax.random.fold_in(jax.random.key(experiment.seed), index)
             meta = describe_run(resolved, name)
-            try:
-                carried = train_stage(
-                    experiment, name, workdir / name, key, carried, meta, stop
-                )
-            except Interrupted as saved:
-                print(f"\n{name}: {saved}. The same command goes on from there.")
-                return
+            carried = train_stage(
+                experiment, name, workdir / name, key, carried, meta, stop
+            )
     print(f"done: {workdir}")
 
 
@@ -131,8 +128,11 @@ def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:
     """Write the config into a new workdir, or check that it is the one there."""
     path = workdir / "config.json"
     if not path.exists():
+        # Each process of a run on several hosts writes the same.
+        partial = path.with_suffix(f".partial{jax.process_index()}")
         workdir.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+        partial.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+        partial.replace(path)
         return
     there, here = flatten(json.loads(path.read_text())), flatten(config)
     changed = [

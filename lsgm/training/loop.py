@@ -84,7 +84,7 @@ class Loop:
             if last or stop.requested or step % self.stage.checkpoint_every == 0:
                 self._save(state, pending)
             if stop.requested and not last:
-                raise Interrupted(f"saved at step {step}")
+                raise Interrupted(f"saved {self.meta['stage']} at step {step}")
         return state
 
     def _log(self, step: int, pending: list[Any]) -> list[Any]:
