@@ -20,7 +20,7 @@ import numpy as np
 from lsgm.training.checkpoints import Checkpoints
 from lsgm.training.guard import SkipWatch, StopRequest
 from lsgm.training.observe import Observer
-from lsgm.training.parallel import split_over_devices
+from lsgm.training.parallel import local_copy, split_over_devices
 from lsgm.training.stage import Stage
 from lsgm.training.state import TrainState
 from lsgm.training.writers import Writers
@@ -98,7 +98,7 @@ class Loop:
         last = step == self.stage.num_steps
         for observer in self.observers:
             if last or step % observer.every == 0:
-                seen = observer.observe(state)
+                seen = observer.observe(local_copy(state))
                 self.writers.scalars(step, seen.scalars)
                 for name, picture in seen.pictures.items():
                     self.writers.picture(step, name, picture)

@@ -32,9 +32,21 @@ def pmap_update(update: Callable[..., Any]) -> Callable[..., Any]:
 
 def replicate(state: Any) -> Any:
     """Place a state on all devices as ``pmap_update`` returns it; any other
-    placement would have the first two calls compile for themselves."""
+    placement would have the first two calls compile for themselves. Every process
+    passes the same state."""
     mesh = jax.sharding.Mesh(np.asarray(jax.devices()), (AXIS,))
-    return jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+    sharding = NamedSharding(mesh, PartitionSpec())
+
+    def place(leaf: Any) -> jax.Array:
+        copies = [jax.device_put(leaf, device) for device in jax.local_devices()]
+        return jax.make_array_from_single_device_arrays(leaf.shape, sharding, copies)
+
+    return jax.tree.map(place, state)
+
+
+def local_copy(state: Any) -> Any:
+    """A replicated state as one device of this process holds it."""
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), state)
 
 
 def split_over_devices(batch: np.ndarray) -> np.ndarray:
