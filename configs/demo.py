@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from configs import common
 from configs.common import piece
 
-VAE_STEPS, PRIOR_STEPS = 800, 1000
+VAE_STEPS, PRIOR_STEPS = 600, 750
 
 
 def get_config(arg: str = "full") -> ConfigDict:
@@ -27,7 +27,7 @@ def get_config(arg: str = "full") -> ConfigDict:
         data=common.binary_digits(piece("data.mnist5k:MNIST5k")),
         vae=common.small_nvae(
             base_channels=8,
-            channel_mult=(1, 3, 6, 8),
+            channel_mult=(1, 2, 4, 8),
             preprocess_blocks=3,
             preprocess_cells=1,
             postprocess_cells=1,
@@ -42,9 +42,9 @@ def get_config(arg: str = "full") -> ConfigDict:
                 num_steps=VAE_STEPS,
                 batch_size=64,
                 ema=ema,
-                sample_every=500,
-                eval_every=250,
-                checkpoint_every=250,
+                sample_every=300,
+                eval_every=300,
+                checkpoint_every=300,
                 optimizers=dict(vae=common.adamax(1e-2, VAE_STEPS)),
                 kl=common.annealing(VAE_STEPS, 0.3, coeff_max=0.5),
                 balance_kl=True,
@@ -59,9 +59,9 @@ def get_config(arg: str = "full") -> ConfigDict:
                 num_steps=PRIOR_STEPS,
                 batch_size=64,
                 ema=ema,
-                sample_every=500,
-                eval_every=250,
-                checkpoint_every=250,
+                sample_every=300,
+                eval_every=300,
+                checkpoint_every=300,
                 optimizers=dict(
                     vae=common.adam(3e-4, PRIOR_STEPS),
                     prior=common.adam(2e-3, PRIOR_STEPS),
