@@ -41,7 +41,7 @@ def load(path: pathlib.Path, variant: str):
 
 @pytest.mark.parametrize("path, variant", CASES)
 def test_config_builds_and_its_parameters_have_shapes(path, variant, monkeypatch):
-    monkeypatch.setattr(experiment, "_check_data_sizes", lambda made: None)
+    monkeypatch.setattr(experiment, "check_data", lambda made: None)
     made = experiment.from_config(load(path, variant))
     for stage in made.stages.values():
         params, _ = jax.eval_shape(stage.objective(made.vae).init, jax.random.key(0))

@@ -124,7 +124,7 @@ def config(recipe):
 def opened(recipe):
     """The recipe's experiment, without its data."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "_check_data_sizes", lambda made: None)
+        patch.setattr(experiment, "check_data", lambda made: None)
         return experiment.from_config(config(recipe))
 
 
