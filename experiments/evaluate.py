@@ -10,6 +10,7 @@ import sys
 
 from absl import app, flags, logging
 
+from lsgm import experiment
 from lsgm.config import ConfigError
 from lsgm.evaluation import evaluate
 from lsgm.restore import restore, subject_of
@@ -30,9 +31,11 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     path = pathlib.Path(_CHECKPOINT.value)
     try:
-        subject = subject_of(restore(path, average=_AVERAGE.value), seed=_SEED.value)
+        restored = restore(path, average=_AVERAGE.value)
+        experiment.check_data(restored.experiment)
     except (ConfigError, CheckpointError) as error:
         sys.exit(f"error: {error}")
+    subject = subject_of(restored, seed=_SEED.value)
     measured = evaluate.measure(subject, _SEED.value)
     out = pathlib.Path(_OUT.value) if _OUT.value else path
     evaluate.write(subject, measured, out)

@@ -32,7 +32,19 @@ class Experiment:
 
 
 def from_config(config: Mapping[str, Any] | ConfigDict) -> Experiment:
-    """Check a config and build what it names.
+    """Check a config, build what it names, and see that it can be trained here.
+
+    Raises:
+      ConfigError: names the key, the value, and what is allowed.
+    """
+    experiment = described(config)
+    _check_devices(experiment)
+    check_data(experiment)
+    return experiment
+
+
+def described(config: Mapping[str, Any] | ConfigDict) -> Experiment:
+    """Check a config and build what it names, whatever data and devices are here.
 
     Raises:
       ConfigError: names the key, the value, and what is allowed.
@@ -40,9 +52,7 @@ def from_config(config: Mapping[str, Any] | ConfigDict) -> Experiment:
     spec = {"target": "lsgm.experiment:Experiment", **plain(config)}
     experiment = build(spec)
     _check_stages(experiment)
-    _check_devices(experiment)
-    _check_data(experiment)
-    _check_data_sizes(experiment)
+    _check_data_shape(experiment)
     return experiment
 
 
@@ -72,7 +82,7 @@ def _check_devices(experiment: Experiment) -> None:
             )
 
 
-def _check_data(experiment: Experiment) -> None:
+def _check_data_shape(experiment: Experiment) -> None:
     data, vae = experiment.data, experiment.vae
     if tuple(data.image_shape) != tuple(vae.image_shape):
         raise ConfigError(
@@ -88,8 +98,12 @@ def _check_data(experiment: Experiment) -> None:
         )
 
 
-def _check_data_sizes(experiment: Experiment) -> None:
-    """Opens the data: splits exist, and hold what is asked of them."""
+def check_data(experiment: Experiment) -> None:
+    """Open the data: splits exist, and hold what is asked of them.
+
+    Raises:
+      ConfigError: they do not.
+    """
     data, settings = experiment.data, experiment.evaluation
     size = data.num_examples("train")
     for name, stage in experiment.stages.items():

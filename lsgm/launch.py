@@ -112,11 +112,12 @@ def observers(experiment: Experiment, stage: Stage) -> list[Any]:
 
 
 def inherit(state: TrainState, carried: TrainState | None, stage: Stage) -> TrainState:
-    """Take parameters and statistics of groups that the stage before had too."""
+    """Take parameters and statistics of groups that the stage before had too,
+    ``stage.fresh`` excepted."""
     if carried is None:
         return state
     params, mutables = dict(state.params), dict(state.mutables)
-    for group in params.keys() & carried.params.keys():
+    for group in (params.keys() & carried.params.keys()) - set(stage.fresh):
         params[group] = carried.params[group]
         mutables[group] = {**mutables[group], **carried.mutables[group]}
     opt = {g: spec.build().init(params[g]) for g, spec in stage.optimizers.items()}

@@ -45,6 +45,8 @@ class Restored(NamedTuple):
 def restore(path: pathlib.Path, *, average: bool = True) -> Restored:
     """Build the model that a checkpoint describes and read its parameters.
 
+    The data that it was trained on need not be there.
+
     Args:
       path: a workdir (its furthest stage), a stage's folder, or one step's.
       average: take averaged parameters where there are some.
@@ -54,7 +56,7 @@ def restore(path: pathlib.Path, *, average: bool = True) -> Restored:
     """
     folder = checkpoints.find(path)
     meta = checkpoints.describe(folder)
-    experiment = experiments.from_config(meta["config"])
+    experiment = experiments.described(meta["config"])
     stage = experiment.stages[meta["stage"]]
     tree = checkpoints.read(folder, ("params", "ema", "mutables"))
     tree = jax.tree.map(jnp.asarray, tree)
@@ -84,7 +86,9 @@ def subject_of(restored: Restored, *, seed: int) -> Subject:
         "checkpoint": str(restored.folder),
         "stage": restored.stage,
         "step": restored.step,
-        "parameters": "averaged" if restored.average else "raw",
+        "parameters": "averaged"
+        if restored.average
+        else restored.meta.get("parameters", "raw"),
         "config_sha256": hashlib.sha256(text).hexdigest()[:16],
         "prior": repr(config["stages"][restored.stage]["prior"]),
         "seed": seed,

@@ -34,7 +34,8 @@ LEVELS = {
     "lsgm.experiment": 9,
     "lsgm.restore": 10,
     "lsgm.launch": 10,
-    "experiments": 11,
+    "lsgm.exchange": 11,
+    "experiments": 12,
 }
 # Pure mathematics and its methods receive networks as functions.
 WITHOUT_NETWORKS = ("lsgm.sdes", "lsgm.objectives", "lsgm.samplers")
@@ -48,9 +49,11 @@ OWNERS = {
     "tensorboardX": ("lsgm.training.writers",),
     "jax.pmap": ("lsgm.training.parallel",),
     "absl": ("experiments",),
+    "safetensors": ("lsgm.interop.files",),
+    "torch": ("lsgm.interop.torch_file",),
 }
-# Extras, and what the project does without.
-ABSENT = ("torch", "torchvision", "tensorflow", "clu", "keras")
+# What the project does without.
+ABSENT = ("torchvision", "tensorflow", "clu", "keras")
 CONFIGS_IMPORT = ("__future__", "typing", "ml_collections", "configs")
 
 MAX_FILE = 400

@@ -19,6 +19,7 @@ class Stage:
         makes this a VAE pre-training.
       optimizers: by parameter group. A group without one is frozen, and taken
         from the stage before.
+      fresh: groups that start anew even where the stage before has them.
       kl: annealing of the KL coefficient; balance_kl: per-group balancing.
       regularization: spectral and scale penalties by group.
       ema: averaging of the trained groups' parameters.
@@ -36,6 +37,7 @@ class Stage:
     balance_kl: bool = False
     regularization: dict[str, Regularization] = dataclasses.field(default_factory=dict)
     ema: Ema = Ema()
+    fresh: tuple[str, ...] = ()
     log_every: int = 100
     sample_every: int = 1000
     eval_every: int = 1000
@@ -54,7 +56,7 @@ class Stage:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: must be at least 1")
         known = ("vae", *self.prior.groups)
-        for field in ("optimizers", "regularization"):
+        for field in ("optimizers", "regularization", "fresh"):
             for group in getattr(self, field):
                 if group not in known:
                     raise ValueError(

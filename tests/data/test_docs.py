@@ -44,3 +44,24 @@ def test_every_example_of_a_source_names_one():
     assert len(specs) == 5
     for spec in specs:
         assert isinstance(check(spec["source"], "data.source"), type)
+
+
+def test_published_omniglot_split(tmp_path, monkeypatch):
+    """The page's program, on a file laid out like theirs: pixels by column."""
+    from scipy.io import savemat
+
+    from lsgm.data.tfds_source import TFDS
+
+    image = np.zeros((28, 28))
+    image[3, 20], image[25, 1] = 1.0, 0.5
+    column = image.T.reshape(-1, 1)
+    monkeypatch.chdir(tmp_path)
+    savemat("chardata.mat", {"data": np.tile(column, 2), "testdata": 0 * column})
+    (code,) = [block for block in BLOCKS if "chardata.mat" in block]
+    exec(code.replace("~/tensorflow_datasets", str(tmp_path)), {})
+    source = TFDS(dataset="omniglot28", data_dir=str(tmp_path), validation="train+test")
+    examples = source.open("validation")
+    assert len(examples) == 3
+    expected = (255 * image).astype(np.uint8)
+    np.testing.assert_array_equal(examples[1]["image"][..., 0], expected)
+    assert not examples[2]["image"].any()

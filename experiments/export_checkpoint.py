@@ -1,0 +1,38 @@
+"""Write a trained model under the names of the published code.
+
+    python -m experiments.export_checkpoint --checkpoint=runs/lsgm --to=lsgm.safetensors
+
+Writes ``.safetensors`` or ``.npz``; see ``docs/checkpoints.md``.
+"""
+
+import pathlib
+import sys
+
+from absl import app, flags, logging
+
+from lsgm import exchange
+from lsgm.restore import restore
+from lsgm.training.checkpoints import CheckpointError
+
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "A workdir, a stage's folder, or a checkpoint.", required=True
+)
+_TO = flags.DEFINE_string("to", None, "File to write.", required=True)
+_AVERAGE = flags.DEFINE_bool("average", True, "Use averaged parameters.")
+
+
+def main(argv: list[str]) -> None:
+    """Restore, translate, write."""
+    if argv[1:]:
+        raise app.UsageError(f"unexpected arguments {argv[1:]}")
+    logging.set_verbosity(logging.WARNING)
+    try:
+        restored = restore(pathlib.Path(_CHECKPOINT.value), average=_AVERAGE.value)
+        exchange.export_file(restored, pathlib.Path(_TO.value))
+    except (ValueError, OSError, CheckpointError) as error:
+        sys.exit(f"error: {error}")
+    print(f"wrote {_TO.value}")
+
+
+if __name__ == "__main__":
+    app.run(main)

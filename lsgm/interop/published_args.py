@@ -1,0 +1,168 @@
+"""A VAE and a score prior of ours in the published arguments: what an export says.
+
+Every translation is taken back and compared: what the published code has no argument
+for is an error that names the field.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lsgm.config import build
+from lsgm.interop import ncsnpp_names, nvae_args, published_config
+from lsgm.networks.embeddings import Positional
+from lsgm.networks.ncsnpp import NCSNpp
+from lsgm.networks.nvae import NVAE
+from lsgm.priors.score import ScorePrior
+from lsgm.vae import VAE
+
+# Fields that say how something is computed, not what. Attention is compared by
+# resolution; times only steer the training.
+INDIFFERENT = {
+    *("remat", "dtype", "axis_name", "reference_compatible", "attention_resolutions"),
+    *("sampler", "boundary_term", "control_variate", "weighting"),
+    *("time_sampler", "encoder_times", "mixing_logit_init", "dropout"),
+}
+ATTENTION = 16
+
+
+def args_of(vae: VAE, prior: ScorePrior | None) -> dict[str, Any]:
+    """Published arguments of these models.
+
+    Raises:
+      ValueError: the published code cannot express them; names the field.
+    """
+    if not isinstance(vae.network, NVAE):
+        raise ValueError(
+            f"vae.network: {type(vae.network).__name__}, published is NVAE"
+        )
+    candidates = list(datasets(vae))
+    if not candidates:
+        raise ValueError(
+            f"vae.image_shape = {vae.image_shape!r}, padding = {vae.padding}: no "
+            "published data set has such images"
+        )
+    args = vae_args(vae, candidates[0])
+    _agree(vae, nvae_args.vae_of(args), "vae")
+    if prior is None:
+        return args
+    _check_prior(prior, vae.prior_shape[0])
+    args |= prior_args(prior)
+    for dataset in candidates:
+        args["dataset"] = dataset
+        if _multipliers(args) == tuple(prior.network.channel_mult):
+            _agree(prior, build(published_config.prior_piece(args)), "prior")
+            return args
+    raise ValueError(
+        f"prior.network.channel_mult = {prior.network.channel_mult!r}: the published "
+        f"code has other widths for {' or '.join(candidates)}"
+    )
+
+
+def datasets(vae: VAE) -> Iterator[str]:
+    """Published data sets with images of this shape."""
+    for name, (shape, padding) in nvae_args.IMAGES.items():
+        if (tuple(vae.image_shape), vae.padding) == (shape, padding):
+            yield name
+    size, width, channels = vae.image_shape
+    if size == width and channels == 3 and not vae.padding:
+        yield f"celeba_{size}"
+
+
+def vae_args(vae: VAE, dataset: str) -> dict[str, Any]:
+    """Arguments of the VAE."""
+    network, likelihood = vae.network, vae.likelihood
+    target = f"{type(likelihood).__module__}:{type(likelihood).__name__}"
+    known = {piece: name for name, piece in nvae_args.LIKELIHOODS.items()}
+    if target not in known:
+        raise ValueError(f"vae.likelihood: published are {', '.join(known)}")
+    return {
+        "dataset": dataset,
+        "decoder_dist": known[target],
+        # Bits of the stored image; binary ones are drawn from eight.
+        "num_x_bits": 8 if known[target] == "bin" else likelihood.num_bits,
+        "channel_mult": list(network.channel_mult),
+        "use_se": network.use_se,
+        "progressive_input_vae": "input_skip" if network.input_skip else "none",
+        "log_sig_q_scale": network.log_std_clamp,
+        "num_channels_dec": network.base_channels,
+        "num_postprocess_blocks": network.preprocess_blocks,
+        **{name: getattr(network, field) for field, name in nvae_args.SAME.items()},
+    }
+
+
+def prior_args(prior: ScorePrior) -> dict[str, Any]:
+    """Arguments of the prior, the data set's name excepted."""
+    network, sde = prior.network, prior.sde
+    embedding = "positional" if isinstance(network.embedding, Positional) else "fourier"
+    published = {
+        "num_channels_dae": network.channels,
+        "num_scales_dae": len(network.channel_mult),
+        "num_cell_per_scale_dae": network.blocks_per_level,
+        "fir": network.fir,
+        "dropout": network.dropout,
+        "embedding_type": embedding,
+        "embedding_dim": network.embedding.dim,
+        "embedding_scale": network.embedding.scale,
+        "progressive": _name(ncsnpp_names.PYRAMID_OUT, network.progressive_output),
+        "progressive_input": _name(ncsnpp_names.PYRAMID_IN, network.progressive_input),
+        "progressive_combine": _name(ncsnpp_names.COMBINE, network.progressive_combine),
+        "mixed_prediction": prior.mixed,
+        "mixing_logit_init": prior.mixing_logit_init,
+    }
+    kinds = {target: name for name, target in published_config.SDES.items()}
+    kind = f"{type(sde).__module__}:{type(sde).__name__}"
+    if kind not in kinds:
+        raise ValueError(f"prior.sde = {sde!r}: published are {', '.join(kinds)}")
+    process = {
+        "sde_type": kinds[kind],
+        "sigma2_0": getattr(sde, "var_0", getattr(sde, "var_min", 0.0)),
+        "sigma2_min": getattr(sde, "var_min", 1e-4),
+        "sigma2_max": getattr(sde, "var_max", 0.99),
+        "beta_start": getattr(sde, "beta_0", 0.1),
+        "beta_end": getattr(sde, "beta_1", 20.0),
+        # How training drew its times is of no consequence for a trained model.
+        "time_eps": prior.time_sampler.t_min,
+        "iw_sample_p": "ll_iw",
+        "iw_sample_q": published_config.SAME_DRAWS,
+    }
+    return published | process
+
+
+def _check_prior(prior: Any, resolution: int) -> None:
+    if not isinstance(prior, ScorePrior) or not isinstance(prior.network, NCSNpp):
+        raise ValueError(f"prior = {prior!r}: published is a score prior with NCSN++")
+    network = prior.network
+    heights = {resolution >> level for level in range(len(network.channel_mult))}
+    attended = heights.intersection(network.attention_resolutions)
+    if attended != heights & {ATTENTION}:
+        raise ValueError(
+            f"prior.network.attention_resolutions = {network.attention_resolutions!r}: "
+            f"published is attention at {ATTENTION} only"
+        )
+
+
+def _multipliers(args: Mapping[str, Any]) -> tuple[int, ...] | None:
+    try:
+        return ncsnpp_names.channel_mult(args)
+    except ValueError:
+        return None
+
+
+def _name(names: Mapping[str, str], value: str) -> str:
+    return {ours: published for published, ours in names.items()}[value]
+
+
+def _agree(ours: Any, theirs: Any, key: str) -> None:
+    """Raise ValueError for the first field that the translation has not kept."""
+    if not dataclasses.is_dataclass(ours):
+        same = ours == theirs
+    elif type(ours) is not type(theirs):
+        same = False
+    else:
+        names = {f.name for f in dataclasses.fields(ours)}
+        for name in sorted(names - INDIFFERENT - {"parent", "name"}):
+            _agree(getattr(ours, name), getattr(theirs, name), f"{key}.{name}")
+        return
+    if not same:
+        raise ValueError(f"{key} = {ours!r}: the published code has {theirs!r} only")
