@@ -194,16 +194,16 @@ def _prior_terms(
       params: for the prior's own loss, and for the cross-entropy.
     """
 
-    def terms(params: Params, draws: Any, dropout_key: PRNGKey) -> PriorTerms:
+    def terms(params: Params, draws: Any, dropout_key: PRNGKey | None) -> PriorTerms:
         return prior.terms(
             params, mutables, draws, z0, train=train, dropout_key=dropout_key
         )
 
     if draws.encoder is None:
         return terms(params[0], draws.prior, draws.dropout)
-    first, second = jax.random.split(draws.dropout)
-    own = terms(params[0], draws.prior, first)
-    for_encoder = terms(params[1], draws.encoder, second)
+    keys = jax.random.split(draws.dropout) if train else (None, None)
+    own = terms(params[0], draws.prior, keys[0])
+    for_encoder = terms(params[1], draws.encoder, keys[1])
     return own._replace(cross_entropy=for_encoder.cross_entropy)
 
 

@@ -203,9 +203,7 @@ class ScorePrior:
             own = for_encoder = look(z0, t, dropout_key)
             density_encoder = density
         else:
-            keys = (
-                (None, None) if dropout_key is None else jax.random.split(dropout_key)
-            )
+            keys = jax.random.split(dropout_key) if train else (None, None)
             own = look(jax.lax.stop_gradient(z0), t, keys[0])
             t, density_encoder = self.encoder_times.times(self.sde, draws.rho_encoder)
             for_encoder = look(z0, t, keys[1])
