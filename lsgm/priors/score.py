@@ -203,7 +203,9 @@ class ScorePrior:
             own = for_encoder = look(z0, t, dropout_key)
             density_encoder = density
         else:
-            keys = jax.random.split(dropout_key) if train else (None, None)
+            keys: Any = (None, None)
+            if train and dropout_key is not None:
+                keys = jax.random.split(dropout_key)
             own = look(jax.lax.stop_gradient(z0), t, keys[0])
             t, density_encoder = self.encoder_times.times(self.sde, draws.rho_encoder)
             for_encoder = look(z0, t, keys[1])
