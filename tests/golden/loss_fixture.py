@@ -14,7 +14,6 @@ import numpy as np
 from lsgm import config as configs
 from lsgm import elbo
 from lsgm.interop import ncsnpp_names, nvae_names
-from lsgm.interop.layouts import flatten
 from lsgm.interop.nvae_args import vae_of
 from lsgm.kl_balance import KLSchedule
 from lsgm.priors.score import ScoreDraws, ScorePrior
@@ -27,10 +26,16 @@ from tests.golden.test_sde import WEIGHTINGS, make_sde, time_sampler
 # The compiler takes longer than all runs of what it compiles.
 QUICK = {"xla_backend_optimization_level": 0}
 REWEIGHT = "reweight_p_samples"
+# Published names of the groups.
+PUBLISHED = {"vae": "vae", "prior": "dae"}
 
 
 def nhwc(array):
     return jnp.asarray(np.moveaxis(array, 1, -1))
+
+
+def nchw(array):
+    return np.moveaxis(np.asarray(array), -1, 1)
 
 
 class Golden:
@@ -116,6 +121,8 @@ class Golden:
         bound = jax.eval_shape(lambda params: self.bound(params, mutables), self.params)
         return {
             group: {**mutables[group], "spectral": self._vectors(group, kernels)}
+            if self.has_spectral(group)
+            else mutables[group]
             for group, kernels in self.kernels(bound).items()
         }
 
@@ -133,10 +140,21 @@ class Golden:
             "prior": {e.path[1:-1]: e.name.rpartition(".")[0] for e in prior},
         }
 
+    def has_spectral(self, group):
+        """Whether the published code knew of any convolutions in that group."""
+        key = f"sr_{PUBLISHED[group]}/groups"
+        return key in self.arrays and bool(self.json(key))
+
+    @property
+    def one_objective(self):
+        """Whether prior and VAE descend one loss."""
+        args = self.args
+        likelihood = args["iw_sample_p"] in ("ll_iw", "ll_uniform")
+        return args["train_vae"] and likelihood and args["iw_sample_q"] == REWEIGHT
+
     def _vectors(self, group, kernels):
         """The recorded start vectors, in our stacking's order."""
-        prefix = {"vae": "sr_vae", "prior": "sr_dae"}[group]
-        start = {}
+        prefix, start = f"sr_{PUBLISHED[group]}", {}
         for i, stack in enumerate(self.json(f"{prefix}/groups")):
             recorded = self[f"{prefix}/u0_{i}"]
             start |= dict(zip(stack["layers"], recorded, strict=True))
@@ -148,7 +166,9 @@ class Golden:
             stacks.setdefault(f"{rows}x{cols}", []).append((u, np.zeros(cols)))
         assert not start
         return {
-            shape: tuple(jnp.stack(part, dtype=jnp.float32) for part in zip(*stack))
+            shape: tuple(
+                jnp.stack(part, dtype=jnp.float32) for part in zip(*stack, strict=True)
+            )
             for shape, stack in stacks.items()
         }
 
