@@ -15,6 +15,11 @@ with the annealing coefficient c, the balancing weights gamma (both from
 ``lsgm.kl_balance``) and R of ``lsgm.networks.spectral``. Each group descends its
 own loss only; what else a loss depends on does not matter.
 
+In *disjoint* training the prior is evaluated twice, with independent draws: once for
+the cross-entropy of (3), once for (4). The first may use averaged parameters of the
+prior, which give the encoder a smoother gradient. Both see the latents of one pass
+through the VAE.
+
 Source: LSGM, arXiv 2106.05931, Eq. 1 and Algorithms 1 to 3.
 """
 
@@ -29,18 +34,27 @@ from lsgm.kl_balance import KLSchedule, balance, group_weights
 from lsgm.model import LatentModel
 from lsgm.networks import spectral
 from lsgm.networks.initialize import evaluate
-from lsgm.priors.base import PriorTerms
+from lsgm.priors.base import Prior, PriorTerms
 from lsgm.sdes.base import LOG_2PI
-from lsgm.typing import Array, Image, Params, PRNGKey
+from lsgm.typing import Array, Image, Latent, Params, PRNGKey
 from lsgm.vae import Inferred
 
 
 class Draws(NamedTuple):
-    """All random numbers of one evaluation of the bound."""
+    """All random numbers of one evaluation of the bound.
+
+    Attributes:
+      noise: of the VAE's latents, by group.
+      prior: what ``Prior.draw`` returns.
+      dropout: one key.
+      encoder: of ``prior``'s kind, for the cross-entropy alone; None where one
+        evaluation of the prior serves its own loss and the cross-entropy.
+    """
 
     noise: tuple[Any, ...]
     prior: Any
     dropout: Any
+    encoder: Any = None
 
 
 class Bound(NamedTuple):
@@ -82,22 +96,37 @@ class Regularization:
                 raise ValueError(f"{name} = {getattr(self, name)}: must be >= 0")
 
 
-def draw(model: LatentModel, key: PRNGKey, num: int, axis: str | None = None) -> Draws:
-    """Random numbers for ``num`` examples on this device of the mapped ``axis``."""
-    shared, dropout, examples = jax.random.split(key, 3)
+def draw(
+    model: LatentModel,
+    key: PRNGKey,
+    num: int,
+    axis: str | None = None,
+    *,
+    disjoint: bool = False,
+) -> Draws:
+    """Random numbers for ``num`` examples on this device of the mapped ``axis``.
+
+    Args:
+      disjoint: draw for two evaluations of the prior.
+    """
+    evaluations = 2 if disjoint else 1
+    *shared, dropout, examples = jax.random.split(key, evaluations + 2)
     indices = numerics.example_indices(num, axis)
-    noise_keys, prior_keys = numerics.split_examples(
-        numerics.example_keys(examples, indices), 2
+    noise_keys, *prior_keys = numerics.split_examples(
+        numerics.example_keys(examples, indices), evaluations + 1
     )
     if axis is not None:
         dropout = jax.random.fold_in(dropout, jax.lax.axis_index(axis))
     size = num * (1 if axis is None else jax.lax.axis_size(axis))
+    for_prior, *for_encoder = (
+        model.prior.draw(key, keys, indices, size, model.vae.prior_shape)
+        for key, keys in zip(shared, prior_keys, strict=True)
+    )
     return Draws(
         noise=model.vae.draw(noise_keys),
-        prior=model.prior.draw(
-            shared, prior_keys, indices, size, model.vae.prior_shape
-        ),
+        prior=for_prior,
         dropout=dropout,
+        encoder=for_encoder[0] if disjoint else None,
     )
 
 
@@ -110,6 +139,7 @@ def bound(
     *,
     train_vae: bool = False,
     train_prior: bool = False,
+    encoder_params: Params | None = None,
     axis: str | None = None,
 ) -> Bound:
     """The bound on -log p(x), term by term, Eqs. (1) and (2).
@@ -118,6 +148,8 @@ def bound(
       x: images in [-1, 1].
       train_vae, train_prior: whether that part runs in training mode (batch
         statistics, dropout).
+      encoder_params: the prior's parameters in the cross-entropy, if not
+        ``params``; they need ``draws.encoder``.
     """
     vae, prior = model.vae, model.prior
     inferred = vae.infer(
@@ -125,13 +157,13 @@ def bound(
     )
     likelihood = vae.likelihood_of(inferred.out)
     reconstruction = -numerics.sum_per_example(likelihood.log_prob(x))
-    terms = prior.terms(
-        params,
+    terms = _prior_terms(
+        prior,
+        (params, encoder_params or params),
         mutables,
-        draws.prior,
+        draws,
         vae.join(inferred.z),
-        train=train_prior,
-        dropout_key=draws.dropout,
+        train_prior,
     )
     neg_log_p = neg_log_prior(model, inferred, terms)
     total = numerics.sum_per_example
@@ -145,6 +177,34 @@ def bound(
         inferred=inferred,
         prior_terms=terms,
     )
+
+
+def _prior_terms(
+    prior: Prior,
+    params: tuple[Params, Params],
+    mutables: Params,
+    draws: Draws,
+    z0: Latent,
+    train: bool,
+) -> PriorTerms:
+    """The prior's terms; of a second evaluation, if there are draws for one, the
+    cross-entropy. What either leaves unused, the compiler drops.
+
+    Args:
+      params: for the prior's own loss, and for the cross-entropy.
+    """
+
+    def terms(params: Params, draws: Any, dropout_key: PRNGKey | None) -> PriorTerms:
+        return prior.terms(
+            params, mutables, draws, z0, train=train, dropout_key=dropout_key
+        )
+
+    if draws.encoder is None:
+        return terms(params[0], draws.prior, draws.dropout)
+    keys = jax.random.split(draws.dropout) if train else (None, None)
+    own = terms(params[0], draws.prior, keys[0])
+    for_encoder = terms(params[1], draws.encoder, keys[1])
+    return own._replace(cross_entropy=for_encoder.cross_entropy)
 
 
 def neg_log_prior(
@@ -177,9 +237,11 @@ class Objective:
         VAE runs in evaluation mode.
       phases: which groups are updated together, in order, within one step.
       regularization: coefficients by group.
-      reference_compatible: a prior that shares the encoder's objective descends
-        J_vae, so that its gradient carries the annealing coefficient, and a
-        frozen VAE runs in training mode, as published.
+      disjoint: the prior is evaluated for the encoder and for itself separately.
+      encoder_ema: for the encoder, with its averaged parameters.
+      reference_compatible: a prior that shares the encoder's objective in joint
+        training descends J_vae, so that its gradient carries the annealing
+        coefficient, and a frozen VAE runs in training mode, as published.
     """
 
     model: LatentModel
@@ -187,11 +249,17 @@ class Objective:
     kl: KLSchedule
     balance_kl: bool
     regularization: dict[str, Regularization]
+    disjoint: bool = False
+    encoder_ema: bool = False
     reference_compatible: bool = False
 
     @property
     def phases(self) -> tuple[tuple[str, ...], ...]:
         return (self.groups,)
+
+    def draw(self, key: PRNGKey, num: int, axis: str | None = None) -> Draws:
+        """All random numbers that one call needs for ``num`` examples."""
+        return draw(self.model, key, num, axis, disjoint=self.disjoint)
 
     def init(self, key: PRNGKey) -> tuple[Params, Params]:
         """Parameters and mutables of every group, power-iteration vectors too."""
@@ -200,7 +268,7 @@ class Objective:
         if not any(r.spectral for r in self.regularization.values()):
             return params, mutables
         x = jnp.zeros((1, *self.model.vae.image_shape))
-        draws = draw(self.model, draw_key, 1)
+        draws = self.draw(draw_key, 1)
 
         def kernels_of(params: Params) -> Params:
             return _kernels(self._bound(params, mutables, x, draws, axis=None))
@@ -222,15 +290,21 @@ class Objective:
         draws: Draws,
         step: Array,
         axis: str | None = None,
+        averaged: Params | None = None,
     ) -> tuple[dict[str, Array], Aux]:
         """Scalar loss per group in nats per image (this device's mean), and what
-        to log and to carry on."""
-        terms = self._bound(params, mutables, x, draws, axis=axis)
+        to log and to carry on.
+
+        Args:
+          averaged: what ``encoder_ema`` evaluates the prior with.
+        """
+        encoder_params = averaged if self.encoder_ema else None
+        terms = self._bound(params, mutables, x, draws, axis, encoder_params)
         coeff = self.kl(step)
         balanced = jnp.sum(self._gammas(terms.kl, coeff, axis)[:, None] * terms.kl, 0)
         vae_loss = jnp.mean(terms.reconstruction + coeff * balanced)
         losses = {g: jnp.mean(v) for g, v in terms.prior_terms.losses.items()}
-        if self.reference_compatible and self.model.prior.shares_objective:
+        if self.reference_compatible and self._one_objective:
             losses["prior"] = vae_loss
         losses["vae"] = vae_loss
         metrics = self._metrics(terms, coeff) | terms.prior_terms.metrics
@@ -242,7 +316,13 @@ class Objective:
             metrics[f"regularization_{group}"] = penalty
         return {g: losses[g] for g in self.groups}, Aux(metrics, mutables)
 
-    def _bound(self, params, mutables, x, draws, axis) -> Bound:
+    @property
+    def _one_objective(self) -> bool:
+        """Whether prior and trained encoder descend the same term."""
+        joint = "vae" in self.groups and not self.disjoint
+        return joint and self.model.prior.shares_objective
+
+    def _bound(self, params, mutables, x, draws, axis, encoder_params=None) -> Bound:
         return bound(
             self.model,
             params,
@@ -251,6 +331,7 @@ class Objective:
             draws,
             train_vae="vae" in self.groups or self.reference_compatible,
             train_prior=any(g in self.groups for g in self.model.prior.groups),
+            encoder_params=encoder_params,
             axis=axis,
         )
 

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from lsgm.config import plain
 from lsgm.evaluation import monitor
 from lsgm.experiment import Experiment
+from lsgm.training import inactive
 from lsgm.training import state as states
 from lsgm.training.checkpoints import Checkpoints, describe_run
 from lsgm.training.guard import StopRequest, stop_on_signals
@@ -74,10 +75,17 @@ def train_stage(
         params, mutables = objective.init(init_key)
         return states.create(run_key, params, mutables, optimizers)
 
+    batches = experiment.data.train_batches(
+        experiment.seed,
+        stage.batch_size,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
     with Checkpoints(folder / "checkpoints") as checkpoints:
         restored = checkpoints.restore_latest(jax.eval_shape(init))
         if restored is None:
-            state, window = inherit(init(), carried, stage), []
+            state = inherit(init(), carried, stage)
+            state, window = inactive.drop(state, stage, experiment.vae, batches), []
         else:
             state, window = restored.state, restored.meta["window"]
         step = int(state.step)
@@ -87,12 +95,7 @@ def train_stage(
             loop = Loop(
                 stage=stage,
                 update=pmap_update(make_update(objective, optimizers, stage.ema, AXIS)),
-                batches=experiment.data.train_batches(
-                    experiment.seed,
-                    stage.batch_size,
-                    process_index=jax.process_index(),
-                    process_count=jax.process_count(),
-                ).iterate,
+                batches=batches.iterate,
                 checkpoints=checkpoints,
                 writers=writers,
                 observers=observers(experiment, stage),

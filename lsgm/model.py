@@ -37,6 +37,14 @@ class LatentModel:
     vae: VAE
     prior: Prior
 
+    def published(self) -> "LatentModel":
+        """Itself as the published code computes its likelihood and estimators."""
+        likelihood = self.vae.likelihood
+        if hasattr(likelihood, "reference_compatible"):
+            likelihood = dataclasses.replace(likelihood, reference_compatible=True)
+        vae = dataclasses.replace(self.vae, likelihood=likelihood)
+        return dataclasses.replace(self, vae=vae, prior=self.prior.published())
+
     def init(self, key: PRNGKey) -> tuple[Params, Params]:
         """Parameters and mutables of every group."""
         vae_key, prior_key = jax.random.split(key)

@@ -1,6 +1,5 @@
 """The bound and the objective: parts add up, gradients go where they should."""
 
-import dataclasses
 import functools
 
 import jax
@@ -8,55 +7,100 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lsgm import elbo, experiment
+from lsgm import elbo
 from lsgm.config import build
-from lsgm.model import LatentModel
+from lsgm.kl_balance import balance, group_weights
+from lsgm.objectives.time_sampling import Uniform
 from lsgm.priors.normal import StandardNormal
-from tests import tiny
+from tests import small, tiny
+
+OWN_TIMES = Uniform(t_min=1e-2)
+STAGES = {
+    "joint": small.stage(),
+    "own times": small.stage(prior=small.prior(encoder_times=OWN_TIMES)),
+    "disjoint": small.stage(disjoint=True),
+    "averaged": small.stage(disjoint=True, encoder_ema=True),
+}
+TERMS = {
+    "reconstruction": lambda bound: bound.reconstruction,
+    "neg_entropy": lambda bound: bound.neg_entropy,
+    "cross_entropy": lambda bound: bound.cross_entropy,
+    "prior": lambda bound: bound.prior_terms.losses["prior"],
+}
 
 
 @functools.cache
-def setting(own_times: bool = False):
-    """Objective of the second stage, parameters off their start, a batch, draws."""
-    config = tiny.config()
-    if own_times:
-        config.stages.lsgm.prior.encoder_times = dict(
-            target="lsgm.objectives.time_sampling:Uniform", t_min=1e-2
+def made(mode="joint"):
+    """Objective, parameters, other parameters in place of averages, mutables."""
+    objective = STAGES[mode].objective(small.vae())
+    params, mutables = small.variables(objective)
+    return objective, params, small.variables(objective, seed=2)[0], mutables
+
+
+def images(objective, num=4):
+    return objective.model.vae.preprocess(small.levels(num))
+
+
+@functools.cache
+def terms_of(mode):
+    """Compiled: the bound's terms and each one's gradient, for given draws."""
+    objective, params, averaged, mutables = made(mode)
+
+    def terms(params, draws):
+        bound = elbo.bound(
+            objective.model,
+            params,
+            mutables,
+            images(objective),
+            draws,
+            encoder_params=averaged if objective.encoder_ema else None,
         )
-    made = experiment.from_config(config)
-    objective = made.stages["lsgm"].objective(made.vae)
-    params, mutables = objective.init(jax.random.key(0))
-    params = jax.tree.map(lambda p: p + 0.03, params)
-    levels = made.data.train_batches(0, 4).batch(0)["image"]
-    x = made.vae.preprocess(jnp.asarray(levels))
-    return (
-        objective,
-        params,
-        mutables,
-        x,
-        elbo.draw(objective.model, jax.random.key(1), 4),
-    )
+        return {name: jnp.sum(term(bound)) for name, term in TERMS.items()}
+
+    @functools.partial(jax.jit, compiler_options=small.QUICK)
+    def run(params, draws):
+        found, pullback = jax.vjp(lambda p: terms(p, draws), params)
+        zeros = jax.tree.map(jnp.zeros_like, found)
+        return found, {n: pullback({**zeros, n: jnp.ones(())})[0] for n in found}
+
+    return lambda draws, params=params: run(params, draws)
+
+
+def draws_of(mode, seed=1):
+    return made(mode)[0].draw(jax.random.key(seed), 4)
+
+
+@functools.cache
+def called(stage_fields=(), step=0, averaged=None, seed=1):
+    """Losses and aux of one call of an objective, and the terms behind it."""
+    objective = small.stage(**dict(stage_fields)).objective(small.vae())
+    params, mutables = small.variables(objective)
+    averaged = None if averaged is None else small.variables(objective, averaged)[0]
+
+    @functools.partial(jax.jit, compiler_options=small.QUICK)
+    def run(step, key):
+        x, draws = images(objective), objective.draw(key, 4)
+        found = objective(params, mutables, x, draws, step, None, averaged)
+        trains = "vae" in objective.groups or objective.reference_compatible
+        bound = elbo.bound(
+            objective.model, params, mutables, x, draws, train_vae=trains
+        )
+        return *found, bound._replace(inferred=None)
+
+    return run(jnp.asarray(step), jax.random.key(seed))
+
+
+def frozen(**fields):
+    own = {"prior": small.Descent()}
+    return tuple((dict(optimizers=own, regularization={}) | fields).items())
 
 
 def norm(tree) -> float:
     return float(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree)))
 
 
-def gradient(own_times: bool, term):
-    """Gradient of ``term(bound)`` with respect to all parameters."""
-    objective, params, mutables, x, draws = setting(own_times)
-
-    def value(params):
-        return jnp.sum(term(elbo.bound(objective.model, params, mutables, x, draws)))
-
-    return jax.jit(jax.grad(value))(params)
-
-
 def test_parts_add_up_to_the_bound_and_to_kl():
-    objective, params, mutables, x, draws = setting()
-    found = jax.jit(lambda p: elbo.bound(objective.model, p, mutables, x, draws))(
-        params
-    )
+    *_, found = called()
     total = found.reconstruction + found.neg_entropy + found.cross_entropy
     np.testing.assert_allclose(found.nelbo, total)
     np.testing.assert_allclose(
@@ -64,77 +108,175 @@ def test_parts_add_up_to_the_bound_and_to_kl():
     )
 
 
-def test_reconstruction_reaches_the_vae_and_not_the_prior():
-    grads = gradient(False, lambda b: b.reconstruction)
-    assert norm(grads["vae"]) > 0
-    assert norm(grads["prior"]) == 0
-
-
-def test_negative_entropy_reaches_the_encoder_only():
-    grads = gradient(False, lambda b: b.neg_entropy)
-    assert norm(grads["vae"]) > 0
-    assert norm(grads["prior"]) == 0
-
-
-@pytest.mark.parametrize("own_times", [False, True])
-def test_cross_entropy_reaches_the_encoder(own_times):
-    grads = gradient(own_times, lambda b: b.cross_entropy)
-    assert norm(grads["vae"]) > 0
-
-
-def test_prior_objective_with_own_encoder_times_leaves_the_vae_alone():
-    grads = gradient(True, lambda b: b.prior_terms.losses["prior"])
-    assert norm(grads["vae"]) == 0
-    assert norm(grads["prior"]) > 0
+@pytest.mark.parametrize("mode", STAGES)
+def test_which_group_each_term_reaches(mode):
+    """The table of who receives which gradient, before pullbacks choose."""
+    _, gradients = terms_of(mode)(draws_of(mode))
+    both, own_loss = {"vae", "prior"}, {"prior"}
+    expected = {
+        "reconstruction": {"vae"},
+        "neg_entropy": {"vae"},
+        "cross_entropy": {"vae"} if mode == "averaged" else both,
+        "prior": own_loss if mode == "own times" else both,
+    }
+    for term, gradient in gradients.items():
+        found = {group for group, leaves in gradient.items() if norm(leaves) > 0}
+        assert found == expected[term], term
 
 
 def test_two_forms_of_the_joint_algorithm_agree_on_the_same_times():
-    """Likelihood weighting: with the same rho for both, form (b) is form (a)."""
-    one, params, mutables, x, draws = setting(False)
-    prior = one.model.prior
-    own = dataclasses.replace(prior, encoder_times=prior.time_sampler)
-    two = LatentModel(vae=one.model.vae, prior=own)
-    both = draws.prior._replace(rho_encoder=draws.prior.rho)
-    a = elbo.bound(one.model, params, mutables, x, draws)
-    b = elbo.bound(two, params, mutables, x, draws._replace(prior=both))
-    np.testing.assert_allclose(b.cross_entropy, a.cross_entropy, rtol=1e-5)
-    np.testing.assert_allclose(
-        b.prior_terms.losses["prior"], a.prior_terms.losses["prior"], rtol=1e-5
-    )
+    """Likelihood weighting: with the encoder's times those of the prior, own times
+    change nothing."""
+    prior = small.prior(encoder_times=small.TIMES)
+    fields = dict(prior=prior)
+    STAGES["same times"] = small.stage(**fields)
+    draws = draws_of("same times")
+    same = draws._replace(prior=draws.prior._replace(rho_encoder=draws.prior.rho))
+    plain = draws._replace(prior=draws.prior._replace(rho_encoder=None))
+    found, expected = terms_of("same times")(same)[0], terms_of("joint")(plain)[0]
+    for term in TERMS:
+        np.testing.assert_allclose(found[term], expected[term], rtol=1e-5)
 
 
-def test_score_prior_with_no_network_says_what_the_normal_prior_says():
+def test_disjoint_on_the_same_draws_is_joint():
+    draws = draws_of("joint")
+    found, gradients = terms_of("disjoint")(draws._replace(encoder=draws.prior))
+    expected, joint = terms_of("joint")(draws)
+    for term in TERMS:
+        np.testing.assert_allclose(found[term], expected[term], rtol=1e-5)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4),
+            gradients[term],
+            joint[term],
+        )
+
+
+def test_each_evaluation_has_its_own_draws_and_parameters():
+    objective, params, averaged, _ = made("averaged")
+    draws, other = draws_of("averaged"), draws_of("averaged", seed=2)
+    for a, b in zip(draws.prior, draws.encoder, strict=True):
+        assert a is b is None or not np.intersect1d(a, b).size
+    run = terms_of("averaged")
+    plain = run(draws)[0]
+
+    def changed(*found):
+        return {term for term in TERMS if abs(found[0][term] - plain[term]) > 1e-3}
+
+    assert changed(*run(draws._replace(prior=other.prior))) == {"prior"}
+    assert changed(*run(draws._replace(encoder=other.encoder))) == {"cross_entropy"}
+    moved = {**params, "prior": averaged["prior"]}
+    assert changed(*run(draws, moved)) == {"prior"}
+    with_raw = terms_of("disjoint")(draws)
+    assert changed(*with_raw) == {"cross_entropy"}
+
+
+def test_two_evaluations_drop_different_entries():
+    """In training, P and the cross-entropy of the same draws are one number in joint
+    mode, and two in disjoint mode."""
+    prior = small.prior(dropout=0.5).published()
+    objective = small.stage(prior=prior, disjoint=True).objective(small.vae())
+    params, mutables = small.variables(objective)
+
+    @jax.jit
+    def gap(disjoint_draws):
+        bound = elbo.bound(
+            objective.model,
+            params,
+            mutables,
+            images(objective),
+            disjoint_draws,
+            train_prior=True,
+        )
+        constant = prior.sde.bound_constant(prior.time_sampler.t_min) * SIZE_OF_Z
+        return bound.cross_entropy - constant - bound.prior_terms.losses["prior"]
+
+    draws = draw_twice(objective)
+    np.testing.assert_allclose(gap(draws._replace(encoder=None)), 0, atol=1e-3)
+    draws = draw_twice(objective)
+    assert np.all(abs(gap(draws._replace(encoder=draws.prior))) > 1e-2)
+
+
+SIZE_OF_Z = 4 * small.SIZE**2
+
+
+def draw_twice(objective):
+    return objective.draw(jax.random.key(1), 4)
+
+
+@pytest.mark.parametrize("step", [0, 5, 10])
+def test_losses_from_their_terms(step):
+    """Eqs. (3) and (4); balanced while the coefficient 0.7 + 0.03 step is below 1."""
+    losses, aux, bound = called(step=step)
+    coeff = jnp.float32(0.7 + 0.03 * step)
+    gammas = balance(bound.kl, coeff, group_weights((2,)))
+    assert bool(jnp.all(gammas == 1)) == (step == 10)
+    kl = coeff * (gammas[:, None] * bound.kl).sum(0)
+    expected = {
+        "vae": jnp.mean(bound.reconstruction + kl),
+        "prior": jnp.mean(bound.prior_terms.losses["prior"]),
+    }
+    np.testing.assert_allclose(aux.metrics["kl_coeff"], coeff, rtol=1e-6)
+    for group, loss in expected.items():
+        assert aux.metrics[f"regularization_{group}"] > 0
+        loss = loss + aux.metrics[f"regularization_{group}"]
+        np.testing.assert_allclose(losses[group], loss, rtol=1e-5)
+
+
+def test_averages_serve_the_encoder_alone():
+    fields = (("disjoint", True), ("encoder_ema", True))
+    own, other = called(fields, averaged=0)[0], called(fields, averaged=2)[0]
+    np.testing.assert_allclose(own["prior"], other["prior"], rtol=1e-5)
+    assert abs(own["vae"] - other["vae"]) > 1e-2
+    raw = called((("disjoint", True),))[0]
+    np.testing.assert_allclose(raw["vae"], own["vae"], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "fields, shares",
+    [
+        ((), True),
+        ((("disjoint", True),), False),
+        (frozen(), False),
+        ((("prior", small.prior(encoder_times=OWN_TIMES)),), False),
+    ],
+    ids=["joint", "disjoint", "frozen", "own times"],
+)
+def test_published_prior_descends_the_encoder_s_loss_where_both_are_one(fields, shares):
+    fields = (("regularization", None), *fields)
+    losses, _, bound = called((*fields, ("reference_compatible", True)))
+    own = jnp.mean(bound.prior_terms.losses["prior"])
+    assert (abs(losses["prior"] - own) > 1e-2) == shares
+    if shares:
+        np.testing.assert_allclose(losses["prior"], losses["vae"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("disjoint", [False, True])
+def test_cross_entropy_of_a_prior_that_learned_nothing(disjoint):
     """alpha = 0 is N(0, I): the time integral, averaged over many draws and without
     a control variate, comes to the Normal bound within four standard errors."""
-    objective, params, mutables, *_ = setting(False)
-    off = {**params["prior"], "mixing_logit": jnp.full((2,), -40.0)}
-    params = {**params, "prior": off}
-    prior = dataclasses.replace(objective.model.prior, control_variate=False)
-    z0 = jax.random.normal(jax.random.key(5), (1, *objective.model.vae.prior_shape))
-    many = elbo.draw(objective.model, jax.random.key(7), 512).prior
-    terms = jax.jit(lambda z: prior.terms(params, mutables, many, z, train=False))
-    estimate = terms(jnp.tile(z0, (512, 1, 1, 1))).cross_entropy.sum((1, 2, 3))
+    prior = small.prior(control_variate=False)
+    objective = small.stage(prior=prior, disjoint=disjoint).objective(small.vae())
+    params, mutables = small.variables(objective)
+    params["prior"]["mixing_logit"] = jnp.full((4,), -40.0)
+    num, z0 = 1024, jax.random.normal(jax.random.key(5), (1, small.SIZE, small.SIZE, 4))
+    draws = objective.draw(jax.random.key(7), num)
+    draws = draws.encoder if disjoint else draws.prior
+    found = jax.jit(lambda z: prior.terms(params, mutables, draws, z, train=False))
+    estimate = found(jnp.tile(z0, (num, 1, 1, 1))).cross_entropy.sum((1, 2, 3))
     exact = prior.sde.normal_bound(z0, prior.time_sampler.t_min).sum()
-    error = estimate.std() / np.sqrt(512)
+    error = estimate.std() / np.sqrt(num)
     assert abs(estimate.mean() - exact) < 4 * error
     assert error < 0.05 * abs(exact)
 
 
-def test_frozen_vae_runs_in_evaluation_mode_and_keeps_its_statistics():
-    config = tiny.config()
-    del config.stages.lsgm.optimizers.vae
-    del config.stages.lsgm.regularization.vae
-    made = experiment.from_config(config)
-    objective = made.stages["lsgm"].objective(made.vae)
-    params, mutables = objective.init(jax.random.key(0))
-    *_, x, draws = setting()
-    losses, aux = objective(params, mutables, x, draws, jnp.zeros((), jnp.int32))
+@pytest.mark.parametrize("published", [False, True])
+def test_frozen_vae_keeps_its_statistics_unless_published(published):
+    losses, aux, _ = called(frozen(reference_compatible=published))
     assert set(losses) == {"prior"}
-    jax.tree.map(
-        np.testing.assert_array_equal,
-        aux.mutables["vae"]["batch_stats"],
-        mutables["vae"]["batch_stats"],
-    )
+    statistics = jax.tree.leaves(aux.mutables["vae"]["batch_stats"])
+    start = jax.tree.leaves(small.vae().init(jax.random.key(0))[1]["batch_stats"])
+    same = [np.array_equal(a, b) for a, b in zip(statistics, start, strict=True)]
+    assert same == [not published] * len(start) and start
 
 
 def test_prior_without_bound_cannot_train_a_vae():

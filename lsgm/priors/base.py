@@ -60,6 +60,10 @@ class Prior(Protocol):
     has_bound: bool
     shares_objective: bool
 
+    def published(self) -> "Prior":
+        """Itself with the published estimators, where they are others."""
+        ...
+
     def init(
         self, key: PRNGKey, z_shape: tuple[int, int, int]
     ) -> tuple[Params, Params]:

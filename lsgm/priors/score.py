@@ -22,8 +22,9 @@ whose noise is in proportion to r: none at all for the Normal prior. This contro
 variate follows from the mixed score and is not in the literature that we know.
 
 Two forms of the joint algorithm: (a) one draw of t for both, only the weight differs;
-(b) the encoder's own draw of t, from its own sampler, on the same noise; then the
-network runs once on both halves and (1) sees detached latents.
+(b) the encoder's own draw of t, from its own sampler, on the same noise; then (1)
+sees detached latents, and the network runs once for either, so that the gradient of
+one passes through its own call alone.
 
 Source: LSGM, arXiv 2106.05931, Theorem 1, Algorithms 1 to 3.
 """
@@ -44,9 +45,20 @@ from lsgm.objectives.weighting import Likelihood, Weighting
 from lsgm.priors.base import LatentSamples, PriorTerms
 from lsgm.samplers.base import Sampler
 from lsgm.sdes.base import SDE
-from lsgm.typing import Array, Latent, Params, PRNGKey, PRNGKeys, ResidualFn, Time
+from lsgm.typing import (
+    Array,
+    Float,
+    Latent,
+    Params,
+    PRNGKey,
+    PRNGKeys,
+    ResidualFn,
+    Time,
+)
 
 GROUP = "prior"
+# alpha = 3e-7: the network as good as absent.
+INACTIVE_LOGIT = -15.0
 
 
 class ScoreDraws(NamedTuple):
@@ -60,6 +72,15 @@ class ScoreDraws(NamedTuple):
     eps: Any
     rho: Any
     rho_encoder: Any
+
+
+class Look(NamedTuple):
+    """The network's one answer: states, times, residual, what it made known."""
+
+    u: Latent
+    t: Time
+    residual: Latent
+    sown: Params
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,6 +129,34 @@ class ScorePrior:
             params["mixing_logit"] = jnp.full((channels,), self.mixing_logit_init)
         return {GROUP: params}, {GROUP: {"active": jnp.ones((channels,))}}
 
+    def published(self) -> "ScorePrior":
+        """Itself with the published estimators: densities of time that need not
+        integrate to one, no boundary term, no control variate."""
+
+        def published(times: TimeSampler) -> TimeSampler:
+            return dataclasses.replace(times, reference_compatible=True)
+
+        own = self.encoder_times
+        return dataclasses.replace(
+            self,
+            time_sampler=published(self.time_sampler),
+            encoder_times=None if own is None else published(own),
+            boundary_term=False,
+            control_variate=False,
+        )
+
+    def drop_channels(
+        self, params: Params, mutables: Params, active: Float[Array, " c"]
+    ) -> tuple[Params, Params]:
+        """Leave all but the ``active`` channels (1, others 0) to the Normal part:
+        the network doesn't see the others, and their mixing logits start at -15."""
+        own = dict(params[GROUP])
+        if self.mixed:
+            logit = own["mixing_logit"]
+            own["mixing_logit"] = jnp.where(active > 0, logit, INACTIVE_LOGIT)
+        carried = {**mutables[GROUP], "active": active}
+        return {**params, GROUP: own}, {**mutables, GROUP: carried}
+
     def draw(
         self,
         key: PRNGKey,
@@ -141,31 +190,34 @@ class ScorePrior:
         dropout_key: PRNGKey | None = None,
     ) -> PriorTerms:
         """Eq. (1) per example and Eq. (2) per variable, in nats."""
-        t, density = self.time_sampler.times(self.sde, draws.rho)
-        t_encoder, density_encoder, start = t, density, z0
-        if self.encoder_times is not None:
-            t_encoder, density_encoder = self.encoder_times.times(
-                self.sde, draws.rho_encoder
+
+        def look(start: Latent, t: Time, key: PRNGKey | None) -> Look:
+            u = self.sde.perturb(start, t, draws.eps)
+            residual, sown = self._residual(
+                params, mutables, u, t, train=train, dropout_key=key
             )
-            t = jnp.concatenate([t, t_encoder])
-            start = jnp.concatenate([jax.lax.stop_gradient(z0), z0])
-        eps = jnp.tile(draws.eps, (t.shape[0] // z0.shape[0], 1, 1, 1))
-        u = self.sde.perturb(start, t, eps)
-        residual, sown = self._residual(
-            params, mutables, u, t, train=train, dropout_key=dropout_key
-        )
-        error = squared_error(self.sde, eps, residual, u, t)
-        num = z0.shape[0]
-        weight = self.weighting(self.sde, t[:num]) / density
-        own = error[-num:]
-        if self.control_variate:
-            own -= squared_error(self.sde, eps, jnp.zeros_like(u), u, t)[-num:]
+            return Look(u, t, residual, sown)
+
+        t, density = self.time_sampler.times(self.sde, draws.rho)
+        if self.encoder_times is None:
+            own = for_encoder = look(z0, t, dropout_key)
+            density_encoder = density
+        else:
+            keys: Any = (None, None)
+            if train and dropout_key is not None:
+                keys = jax.random.split(dropout_key)
+            own = look(jax.lax.stop_gradient(z0), t, keys[0])
+            t, density_encoder = self.encoder_times.times(self.sde, draws.rho_encoder)
+            for_encoder = look(z0, t, keys[1])
+        weight = self.weighting(self.sde, own.t) / density
         return PriorTerms(
-            losses={GROUP: weight * sum_per_example(error[:num])},
-            cross_entropy=self._cross_entropy(z0, t_encoder, density_encoder, own),
+            losses={GROUP: weight * sum_per_example(self._error(own, draws.eps))},
+            cross_entropy=self._cross_entropy(
+                z0, for_encoder, draws.eps, density_encoder
+            ),
             metrics={"mixing": self._mixing(params)} if self.mixed else {},
-            kernels={GROUP: sown.get(KERNELS, {})},
-            scales={GROUP: sown.get(SCALES, {})},
+            kernels={GROUP: own.sown.get(KERNELS, {})},
+            scales={GROUP: own.sown.get(SCALES, {})},
         )
 
     def residual_fn(self, params: Params, mutables: Params) -> ResidualFn:
@@ -214,12 +266,18 @@ class ScorePrior:
         logit = own["mixing_logit"] if self.mixed else None
         return mixed_residual(self.sde, eps_prime, u, t, logit), sown
 
+    def _error(self, look: Look, eps: Latent) -> Latent:
+        return squared_error(self.sde, eps, look.residual, look.u, look.t)
+
     def _cross_entropy(
-        self, z0: Latent, t: Time, density: Time, error: Latent
+        self, z0: Latent, look: Look, eps: Latent, density: Time
     ) -> Latent:
-        """Eq. (3), or Eq. (2) without a control variate; ``error`` is what either
-        puts behind the weight."""
+        """Eq. (3), or Eq. (2) without a control variate."""
         t_min = (self.encoder_times or self.time_sampler).t_min
+        t, error = look.t, self._error(look, eps)
+        if self.control_variate:
+            nothing = look._replace(residual=jnp.zeros_like(look.residual))
+            error -= self._error(nothing, eps)
         integral = expand_to(Likelihood()(self.sde, t) / density, error) * error
         if self.control_variate:
             rest = self.sde.normal_bound(z0, t_min) - self.sde.prior_kl(z0)

@@ -22,11 +22,18 @@ class Stage:
       fresh: groups that start anew even where the stage before has them.
       kl: annealing of the KL coefficient; balance_kl: per-group balancing.
       regularization: spectral and scale penalties by group.
+      disjoint: the prior is evaluated twice a step, with independent draws, for
+        the encoder and for itself (LSGM's disjoint training); otherwise once.
+      encoder_ema: the encoder's evaluation uses the prior's averaged parameters.
+      drop_inactive: when the stage starts, latent channels with at most so many
+        nats of KL to N(0, I) per image are left to the Normal prior
+        (``lsgm.training.inactive``); None keeps all.
       ema: averaging of the trained groups' parameters.
       num_steps: updates; batch_size: examples per update over all devices.
       log_every, sample_every, eval_every, checkpoint_every: periods in steps.
       reference_compatible: published behaviour where it deviates from the
-        mathematics (``lsgm.elbo.Objective``).
+        mathematics, of the losses (``lsgm.elbo.Objective``), the prior's
+        estimators and the decoder's likelihood.
     """
 
     prior: Any
@@ -38,6 +45,9 @@ class Stage:
     regularization: dict[str, Regularization] = dataclasses.field(default_factory=dict)
     ema: Ema = Ema()
     fresh: tuple[str, ...] = ()
+    disjoint: bool = False
+    encoder_ema: bool = False
+    drop_inactive: float | None = None
     log_every: int = 100
     sample_every: int = 1000
     eval_every: int = 1000
@@ -70,14 +80,36 @@ class Stage:
                 "optimizers.vae: this prior has no bound and cannot train a VAE; "
                 "leave the group out to freeze it"
             )
+        self._check_modes()
+
+    def _check_modes(self) -> None:
+        everything = self.prior.groups and {"vae", *self.prior.groups}
+        if self.disjoint and set(self.optimizers) != everything:
+            raise ValueError(
+                "disjoint = True: needs optimizers for vae and a prior's groups, "
+                f"not only for {', '.join(self.optimizers)}"
+            )
+        if self.encoder_ema and not self.disjoint:
+            raise ValueError("encoder_ema = True: needs disjoint = True")
+        if self.drop_inactive is None:
+            return
+        if not hasattr(self.prior, "drop_channels"):
+            raise ValueError(
+                f"drop_inactive = {self.drop_inactive}: this prior drops no channels"
+            )
+        if self.drop_inactive < 0:
+            raise ValueError(f"drop_inactive = {self.drop_inactive}: must be >= 0")
 
     def objective(self, vae: VAE) -> Objective:
         """The losses that this stage descends."""
+        model = LatentModel(vae=vae, prior=self.prior)
         return Objective(
-            model=LatentModel(vae=vae, prior=self.prior),
+            model=model.published() if self.reference_compatible else model,
             groups=tuple(self.optimizers),
             kl=self.kl,
             balance_kl=self.balance_kl,
             regularization=self.regularization,
+            disjoint=self.disjoint,
+            encoder_ema=self.encoder_ema,
             reference_compatible=self.reference_compatible,
         )

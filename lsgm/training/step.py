@@ -1,8 +1,10 @@
 """One update, written for one device with a named axis.
 
 Every parameter group descends its own loss only: one ``jax.vjp`` of all losses,
-one pullback per group. LSGM's joint algorithms, stage 1 and a frozen VAE are the
-same code with other groups; alternating players are the same code with phases.
+one pullback per group. LSGM's joint and disjoint algorithms, stage 1 and a frozen
+VAE are the same code with other groups and draws: all gradients are taken at the
+parameters before the update, as published. Alternating players are the same code
+with phases.
 """
 
 from collections.abc import Callable
@@ -41,9 +43,7 @@ def make_update(
         x = objective.model.vae.preprocess(levels)
         new, metrics, healthy = state, {}, jnp.array(True)
         for i, phase in enumerate(objective.phases):
-            draws = elbo.draw(
-                objective.model, jax.random.fold_in(key, i), x.shape[0], axis
-            )
+            draws = objective.draw(jax.random.fold_in(key, i), x.shape[0], axis)
             losses, grads, aux = group_gradients(objective, new, phase, x, draws, axis)
             norms = {f"grad_norm_{g}": optax.tree.norm(grads[g]) for g in grads}
             healthy &= all_finite((losses, norms))
@@ -86,7 +86,9 @@ def group_gradients(
 
     def losses_of(trained: Params) -> Any:
         params = {**state.params, **trained}
-        return objective(params, state.mutables, x, draws, state.step, axis)
+        return objective(
+            params, state.mutables, x, draws, state.step, axis, state.averaged
+        )
 
     losses, pullback, aux = jax.vjp(losses_of, trained, has_aux=True)
     zeros = jax.tree.map(jnp.zeros_like, losses)

@@ -8,6 +8,7 @@ import pytest
 from lsgm.interop.nvae_names import layers, to_published
 from lsgm.kl_balance import balance
 from lsgm.networks.spectral import spectral_norm
+from lsgm.training.inactive import channel_kl
 from tests.conftest import golden_files
 from tests.golden.vae_fixture import (
     KL_COEFF,
@@ -36,6 +37,13 @@ def test_kl_balance(golden, mode):
         assert_sums_close(kl.mean(1), golden[f"{prefix}/kl_vals"])
         balanced = KL_COEFF * (gamma[:, None] * kl).sum(0)
         assert_sums_close(balanced, golden[f"{prefix}/balanced_kl"])
+
+
+def test_kl_by_channel(golden):
+    inferred, _ = golden.eval
+    deepest = range(len(golden.vae.latent_shapes[0]))
+    expected = [golden[f"eval/group{k}/kl_diag"] for k in deepest]
+    assert_sums_close(channel_kl(golden.vae, inferred), np.concatenate(expected))
 
 
 def test_spectral_regularisation(golden):

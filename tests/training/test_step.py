@@ -9,87 +9,112 @@ import optax
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from lsgm import elbo, experiment
 from lsgm.training import state as states
 from lsgm.training.parallel import AXIS, pmap_update, split_over_devices
-from lsgm.training.step import group_gradients, make_update
-from tests import tiny
+from lsgm.training.step import make_update
+from tests import small
+
+STAGES = {
+    "joint": small.stage(),
+    "disjoint": small.stage(disjoint=True, encoder_ema=True),
+}
+BY_MODE = pytest.mark.parametrize("mode", STAGES)
 
 
 @functools.cache
-def setting(stage: str = "lsgm"):
-    """Objective, optimisers, state and one batch of the tiny experiment."""
-    made = experiment.from_config(tiny.config())
-    spec = made.stages[stage]
-    objective = spec.objective(made.vae)
-    # Plain descent: Adam turns the rounding of gradients that are zero (biases in
-    # front of a batch norm) into full steps.
-    optimizers = {g: optax.sgd(1e-3) for g in spec.optimizers}
-    params, mutables = jax.jit(objective.init)(jax.random.key(0))
-    params = jax.tree.map(lambda p: p + 0.01, params)
-    state = states.create(jax.random.key(1), params, mutables, optimizers)
-    levels = made.data.train_batches(0, 4).batch(0)["image"]
-    return objective, optimizers, spec.ema, state, jnp.asarray(levels)
+def setting(mode):
+    """Objective and state, with averages that are not the parameters."""
+    objective = STAGES[mode].objective(small.vae())
+    params, mutables = small.variables(objective)
+    state = states.create(jax.random.key(1), params, mutables, optimizers(mode))
+    return objective, state.replace(ema=small.variables(objective, seed=2)[0])
 
 
-def test_each_group_descends_its_own_loss_only():
-    objective, _, _, state, levels = setting()
-    x = objective.model.vae.preprocess(levels)
-    draws = elbo.draw(objective.model, jax.random.key(2), 4)
-    losses, grads, _ = jax.jit(
-        lambda s: group_gradients(objective, s, objective.groups, x, draws, None)
-    )(state)
-
-    def loss_of(group, part):
-        params = {**state.params, group: part}
-        return objective(params, state.mutables, x, draws, state.step)[0][group]
-
-    for group in objective.groups:
-        alone = jax.jit(jax.grad(functools.partial(loss_of, group)))
-        expected = alone(state.params[group])
-        assert jnp.isfinite(losses[group])
-        noise = 1e-6 * float(optax.tree.norm(expected))
-        jax.tree.map(
-            lambda a, b, noise=noise: np.testing.assert_allclose(
-                a, b, rtol=1e-4, atol=noise
-            ),
-            grads[group],
-            expected,
-        )
+def optimizers(mode):
+    return {g: spec.build() for g, spec in STAGES[mode].optimizers.items()}
 
 
-def mapped(devices: int):
+def update_of(mode):
+    return make_update(setting(mode)[0], optimizers(mode), STAGES[mode].ema, AXIS)
+
+
+@functools.cache
+def mapped(mode, devices):
     """The update under shard_map with its replication check on: a mean over
     devices that was forgotten is refused when the function is traced."""
-    objective, optimizers, ema, _, _ = setting()
     mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:devices]), (AXIS,))
     return jax.jit(
         jax.shard_map(
-            make_update(objective, optimizers, ema, AXIS),
+            update_of(mode),
             mesh=mesh,
             in_specs=(P(), P(AXIS)),
             out_specs=(P(), P()),
-        )
+        ),
+        compiler_options=small.QUICK,
     )
 
 
+@functools.cache
+def updated(mode, devices=1):
+    """State and metrics after one update."""
+    return mapped(mode, devices)(setting(mode)[1], small.levels())
+
+
+def assert_close(ours, theirs, rtol, atol):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=atol),
+        ours,
+        theirs,
+    )
+
+
+@BY_MODE
+def test_each_group_descends_its_own_loss_only(mode):
+    """All gradients are taken at the parameters before the update, on one set of
+    draws, with the averages of the state."""
+    objective, state = setting(mode)
+    x = objective.model.vae.preprocess(small.levels())
+
+    def loss(group, part, key):
+        params, draws = {**state.params, group: part}, objective.draw(key, 4)
+        args = (params, state.mutables, x, draws, state.step, None)
+        return objective(*args, averaged=state.ema)[0][group]
+
+    new, _ = updated(mode)
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.clone(state.key), 0), 0)
+    for group in objective.groups:
+        alone = jax.jit(
+            jax.grad(functools.partial(loss, group)), compiler_options=small.QUICK
+        )
+        gradient = alone(state.params[group], jax.random.clone(key))
+        expected = jax.tree.map(
+            lambda p, g: p - small.RATE * g, state.params[group], gradient
+        )
+        noise = 1e-6 * float(optax.tree.norm(gradient))
+        assert noise > 0
+        assert_close(new.params[group], expected, 1e-5, noise)
+
+
 @pytest.mark.multidevice
-def test_two_devices_equal_one_and_pmap_equals_shard_map():
-    objective, optimizers, ema, state, levels = setting()
-    one, metrics_one = mapped(1)(state, levels)
-    two, metrics_two = mapped(2)(state, levels)
-    update = pmap_update(make_update(objective, optimizers, ema, AXIS))
-    copied = jax.tree.map(jnp.copy, state)
-    three, metrics_three = update(copied, split_over_devices(np.asarray(levels)))
-    for other, metrics in ((two, metrics_two), (three, metrics_three)):
-        for name, value in metrics_one.items():
-            np.testing.assert_allclose(metrics[name], value, rtol=2e-4, err_msg=name)
-        for name in ("params", "ema", "mutables"):
-            jax.tree.map(
-                lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5),
-                getattr(other, name),
-                getattr(one, name),
-            )
+@BY_MODE
+def test_two_devices_equal_one(mode):
+    one, metrics_one = updated(mode)
+    two, metrics_two = updated(mode, devices=2)
+    for name, value in metrics_one.items():
+        np.testing.assert_allclose(metrics_two[name], value, rtol=2e-4, err_msg=name)
+    for name in ("params", "ema", "mutables"):
+        assert_close(getattr(two, name), getattr(one, name), 1e-3, 1e-5)
+
+
+@pytest.mark.multidevice
+def test_pmap_equals_shard_map():
+    state = jax.tree.map(jnp.copy, setting("joint")[1])
+    levels = split_over_devices(np.asarray(small.levels()))
+    found, metrics = pmap_update(update_of("joint"))(state, levels)
+    expected, metrics_expected = updated("joint")
+    for name, value in metrics_expected.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=2e-4, err_msg=name)
+    assert_close(found.params, expected.params, 1e-3, 1e-5)
 
 
 @pytest.mark.multidevice
@@ -105,13 +130,12 @@ def test_replication_check_refuses_a_forgotten_mean():
 
 
 def test_non_finite_update_is_skipped_and_counted():
-    objective, optimizers, ema, state, levels = setting()
-    poisoned = jax.tree.map(jnp.copy, state)
+    _, state = setting("joint")
     bias = {"prior": jax.tree.map(lambda p: p * jnp.nan, state.params["prior"])}
-    poisoned = poisoned.replace(params={**poisoned.params, **bias})
-    update = mapped(1)
-    new, metrics = update(poisoned, levels)
+    poisoned = state.replace(params={**state.params, **bias})
+    new, metrics = mapped("joint", 1)(poisoned, small.levels())
     assert metrics["skipped"] == 1
     assert new.step == state.step + 1
     jax.tree.map(np.testing.assert_array_equal, new.params["vae"], state.params["vae"])
     jax.tree.map(np.testing.assert_array_equal, new.opt, state.opt)
+    jax.tree.map(np.testing.assert_array_equal, new.mutables, state.mutables)

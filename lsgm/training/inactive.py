@@ -1,0 +1,89 @@
+r"""Latent channels that say nothing: found when a stage starts, left to N(0, I).
+
+Per channel c of the deepest scale, with the VAE in evaluation mode,
+
+    KL_c = mean over images of sum over positions (log q(z|x) - log N(z; 0, I)),  (1)
+
+from one sample per image. Channels with KL_c above a threshold are active. The
+others are hidden from the prior's network and start with a mixing logit at which it
+has no say, so that the prior is N(0, I) there. The mask is part of the state, so a
+resumed run and a checkpoint's reader have it too.
+
+Source: LSGM, arXiv 2106.05931, its published training.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lsgm import numerics
+from lsgm.data.pipeline import TrainBatches
+from lsgm.sdes.base import LOG_2PI
+from lsgm.training.parallel import AXIS, pmap_update, replicate, split_over_devices
+from lsgm.training.stage import Stage
+from lsgm.training.state import TrainState
+from lsgm.typing import Array, Float, Levels, Params, PRNGKey
+from lsgm.vae import VAE, Inferred
+
+# Batches that Eq. (1) is averaged over, at most; never more than an epoch.
+MAX_BATCHES = 1000
+# Folded into a run's key in place of a step that no run reaches.
+NO_STEP = 2**32 - 1
+
+
+def drop(
+    state: TrainState, stage: Stage, vae: VAE, batches: TrainBatches
+) -> TrainState:
+    """The state without the channels whose KL over the first batches of training
+    does not exceed ``stage.drop_inactive`` nats; None drops nothing."""
+    if stage.drop_inactive is None:
+        return state
+    key = jax.random.fold_in(state.key, NO_STEP)
+    kl = mean_channel_kl(vae, state.params["vae"], state.mutables["vae"], key, batches)
+    active = (kl > stage.drop_inactive).astype(kl.dtype)
+    params, mutables = stage.prior.drop_channels(state.params, state.mutables, active)
+    ema = {group: stage.ema.init(params[group]) for group in state.ema}
+    return state.replace(params=params, ema=ema, mutables=mutables)
+
+
+def channel_kl(vae: VAE, inferred: Inferred) -> Float[Array, " c"]:
+    """Eq. (1) over the images of one pass, in nats."""
+    z0, log_q = vae.join(inferred.z), vae.join(inferred.log_q)
+    kl = log_q + 0.5 * (z0**2 + LOG_2PI)
+    return jnp.mean(jnp.sum(kl, axis=(1, 2)), axis=0)
+
+
+class _Sum(NamedTuple):
+    params: Params
+    mutables: Params
+    key: PRNGKey
+    count: Any
+    total: Any
+
+
+def mean_channel_kl(
+    vae: VAE, params: Params, mutables: Params, key: PRNGKey, batches: TrainBatches
+) -> Float[Array, " c"]:
+    """Eq. (1) over the first batches of training, on all devices and hosts."""
+
+    def add(so_far: _Sum, levels: Levels) -> tuple[_Sum, tuple[()]]:
+        indices = numerics.example_indices(levels.shape[0], AXIS)
+        batch_key = jax.random.fold_in(so_far.key, so_far.count)
+        noise = vae.draw(numerics.example_keys(batch_key, indices))
+        x = vae.preprocess(levels)
+        inferred = vae.infer(so_far.params, so_far.mutables, x, noise, train=False)
+        kl = jax.lax.pmean(channel_kl(vae, inferred), AXIS)
+        count, total = so_far.count + 1, so_far.total + kl
+        return so_far._replace(count=count, total=total), ()
+
+    update = pmap_update(add)
+    start = _Sum(
+        params, mutables, key, jnp.zeros((), jnp.int32), jnp.zeros(vae.prior_shape[-1:])
+    )
+    # The mapped function consumes its buffers; the caller's stay.
+    so_far = replicate(jax.tree.map(jnp.copy, start))
+    num = min(batches.steps_per_epoch, MAX_BATCHES)
+    for k in range(num):
+        so_far, _ = update(so_far, split_over_devices(batches.batch(k)["image"]))
+    return jnp.asarray(jax.device_get(so_far.total)) / num

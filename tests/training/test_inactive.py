@@ -1,0 +1,113 @@
+"""Channels that say nothing are found, and left to the Normal prior."""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lsgm.training import inactive
+from lsgm.training import state as states
+from lsgm.vae import Inferred
+from tests import small
+
+
+@dataclasses.dataclass
+class Batches:
+    """The first ones of a training set that is all one batch."""
+
+    steps_per_epoch: int = 3
+
+    def batch(self, k: int) -> dict[str, Any]:
+        assert 0 <= k < self.steps_per_epoch
+        return {"image": np.asarray(small.levels())}
+
+
+def silenced(params):
+    """Parameters with which the first latent channel is N(0, 1) for every image."""
+    posterior = params["vae"]["posterior_0"]
+    # Means of two channels, then their log standard deviations.
+    kept = jnp.array([0.0, 1.0, 0.0, 1.0])
+    own = {
+        "kernel": posterior["kernel"] * kept[None, None, None],
+        "bias": posterior["bias"] * kept,
+    }
+    return {**params, "vae": {**params["vae"], "posterior_0": own}}
+
+
+def start(stage):
+    params, mutables = small.variables(stage.objective(small.vae()))
+    params = silenced(params)
+    optimizers = {g: spec.build() for g, spec in stage.optimizers.items()}
+    return states.create(jax.random.key(3), params, mutables, optimizers)
+
+
+def test_kl_of_gaussians():
+    """In the mean it is (m^2 + s^2 - 1 - log s^2) / 2 per position."""
+    vae, num = small.vae(), 4000
+    means, deviations = np.array([0.3, 0.0, -1.0, 2.0]), np.array([0.5, 1.0, 2.0, 0.1])
+    noise = np.random.default_rng(0).normal(size=(num, small.SIZE, small.SIZE, 4))
+    log_q = -0.5 * noise**2 - 0.5 * math.log(2 * math.pi) - np.log(deviations)
+    z = jnp.asarray(means + deviations * noise, jnp.float32)
+    inferred = Inferred(
+        z=vae.split(z),
+        log_q=vae.split(jnp.asarray(log_q, jnp.float32)),
+        out=z,
+        batch_stats={},
+        kernels={},
+        scales={},
+    )
+    found = inactive.channel_kl(vae, inferred)
+    positions = small.SIZE**2
+    exact = 0.5 * positions * (means**2 + deviations**2 - 1 - 2 * np.log(deviations))
+    np.testing.assert_allclose(found, exact, atol=0.5, rtol=0.02)
+
+
+@pytest.mark.multidevice
+def test_mean_over_batches_and_devices():
+    """What one pass after the other gives, each with noise of its own."""
+    stage, vae = small.stage(), small.vae()
+    state = start(stage)
+    params, mutables = state.params["vae"], state.mutables["vae"]
+    found = inactive.mean_channel_kl(
+        vae, params, mutables, jax.random.key(4), Batches(steps_per_epoch=400)
+    )
+    x = vae.preprocess(small.levels())
+    keys = jax.random.split(jax.random.key(9), 400 * len(x)).reshape(400, -1)
+    one = jax.jit(
+        lambda k: inactive.channel_kl(
+            vae, vae.infer(params, mutables, x, vae.draw(k), train=False)
+        ),
+        compiler_options=small.QUICK,
+    )
+    values = np.stack([one(k) for k in keys])
+    mean, error = values.mean(0), values.std(0) / math.sqrt(len(values))
+    assert found[0] == pytest.approx(0, abs=1e-4)
+    assert np.all(abs(found - mean) <= 6 * error + 1e-4)
+
+
+@pytest.mark.multidevice
+def test_dropped_channels():
+    stage = small.stage(drop_inactive=0.1)
+    before = start(stage)
+    after = inactive.drop(before, stage, small.vae(), Batches())
+    np.testing.assert_array_equal(after.mutables["prior"]["active"], [0, 1, 1, 1])
+    logits = before.params["prior"]["mixing_logit"].at[0].set(-15.0)
+    np.testing.assert_array_equal(after.params["prior"]["mixing_logit"], logits)
+    np.testing.assert_array_equal(after.ema["prior"]["mixing_logit"], logits)
+    for group, name in (("prior", "network"), ("vae", "decoder")):
+        for trees in (after.params, after.ema):
+            jax.tree.map(
+                np.testing.assert_array_equal,
+                trees[group][name],
+                before.params[group][name],
+            )
+
+
+def test_nothing_is_dropped_unasked():
+    stage = small.stage()
+    state = start(stage)
+    assert inactive.drop(state, stage, small.vae(), Batches()) is state
