@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+from lsgm.evaluation.likelihood import Likelihood
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -19,6 +21,8 @@ class Evaluation:
       temperature: factor on the standard deviation of the initial noise.
       batch_statistics: let the decoder use the generated batch's statistics.
       timing_repeats: timed repetitions of sampling, after one that compiles.
+      likelihood: the bound by the density of latents, importance weights; None
+        computes neither.
       extractor: feature extractor of the Frechet distance; None measures none.
       reference_split: split of the real images that samples are compared with;
         baseline_split: more real images, for the distance between real halves.
@@ -35,6 +39,7 @@ class Evaluation:
     temperature: float = 1.0
     batch_statistics: bool = False
     timing_repeats: int = 5
+    likelihood: Likelihood | None = None
     extractor: Any = None
     reference_split: str = "test"
     baseline_split: str = "validation"
