@@ -26,6 +26,7 @@ from lsgm.evaluation import (
     timing,
 )
 from lsgm.evaluation.likelihood import Likelihood
+from lsgm.evaluation.recalibration import recalibrate
 from lsgm.evaluation.report import Figure, Section, write_report
 from lsgm.evaluation.settings import Evaluation
 from lsgm.evaluation.tables import headline, table
@@ -65,17 +66,35 @@ class Measured(NamedTuple):
 def measure(subject: Subject, seed: int) -> Measured:
     """Everything that the settings ask for."""
     key = jax.random.key(seed)
-    drawn = draw_samples(subject, seed)
+    generator = recalibrated(subject, seed)
+    drawn = draw_samples(generator, seed)
     metrics = {
         "bound": bound_metrics(subject, key),
-        "sampling": sampling_metrics(subject, key, drawn),
+        "sampling": sampling_metrics(generator, key, drawn),
     }
     asked = subject.settings.likelihood
     if asked is not None and subject.model.prior.has_bound:
         metrics["likelihood"] = likelihood_metrics(subject, asked, key)
     if subject.settings.extractor is not None:
         metrics["distance"] = distance_metrics(subject, drawn.images)
-    return Measured(metrics, sections(subject, drawn, seed))
+    return Measured(metrics, sections(subject, generator, drawn, seed))
+
+
+def recalibrated(subject: Subject, seed: int) -> Subject:
+    """The subject with the statistics to sample with, if the settings ask for it."""
+    settings = subject.settings
+    if not settings.recalibration_batches:
+        return subject
+    mutables = recalibrate(
+        subject.model,
+        subject.params,
+        subject.mutables,
+        num_batches=settings.recalibration_batches,
+        batch_size=settings.batch_size,
+        seed=seed,
+        temperature=settings.temperature,
+    )
+    return subject._replace(mutables=mutables)
 
 
 def bound_metrics(subject: Subject, key: Any) -> dict[str, Any]:
@@ -209,7 +228,9 @@ def real_images(subject: Subject, split: str) -> np.ndarray:
     return np.concatenate(found).astype(np.float32) / 255
 
 
-def sections(subject: Subject, drawn: sampling.Drawn, seed: int) -> list[Section]:
+def sections(
+    subject: Subject, generator: Subject, drawn: sampling.Drawn, seed: int
+) -> list[Section]:
     """Pictures: samples, reconstructions, the path from noise, curves."""
     return [
         Section(
@@ -222,7 +243,7 @@ def sections(subject: Subject, drawn: sampling.Drawn, seed: int) -> list[Section
             ],
         ),
         Section(title="Reconstructions", figures=[_reconstructions(subject, seed)]),
-        *_path(subject, seed),
+        *_path(generator, seed),
         Section(title="Training", figures=_curves(subject)),
     ]
 
