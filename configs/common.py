@@ -122,6 +122,13 @@ def adaptive_ode(tolerance: float, t_end: float = 1e-5) -> dict[str, Any]:
     )
 
 
+def ode_likelihood(tolerance: float, **fields: Any) -> dict[str, Any]:
+    """The likelihood report: the bound with the ODE's density of the latents."""
+    return piece(
+        "evaluation.likelihood:Likelihood", flow=adaptive_ode(tolerance), **fields
+    )
+
+
 def regularization(coefficient: float) -> dict[str, Any]:
     """One coefficient for spectral norms and normalisation scales, as in LSGM."""
     return piece("elbo:Regularization", spectral=coefficient, norm=coefficient)

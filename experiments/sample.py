@@ -13,6 +13,7 @@ from absl import app, flags, logging
 
 from lsgm.config import ConfigError
 from lsgm.evaluation import sampling
+from lsgm.evaluation.recalibration import recalibrate
 from lsgm.restore import restore
 from lsgm.training.checkpoints import CheckpointError
 
@@ -38,6 +39,13 @@ _SAMPLER = flags.DEFINE_string(
 _SAMPLER_ARGS = flags.DEFINE_multi_string(
     "sampler_arg", [], "A field of that sampler as name=value; may be repeated."
 )
+_RECALIBRATE = flags.DEFINE_integer(
+    "recalibrate",
+    None,
+    "Generated batches from which to take the decoder's batch normalisation "
+    "statistics first; default: the config's.",
+    lower_bound=0,
+)
 _AVERAGE = flags.DEFINE_bool("average", True, "Use averaged parameters.")
 
 
@@ -54,15 +62,30 @@ def main(argv: list[str]) -> None:
     except (ConfigError, CheckpointError) as error:
         sys.exit(f"error: {error}")
     settings = restored.experiment.evaluation
+    batch_size = _BATCH.value or settings.batch_size
+    temperature = _TEMPERATURE.value or settings.temperature
+    batches, mutables = _RECALIBRATE.value, restored.mutables
+    if batches is None:
+        batches = settings.recalibration_batches
+    if batches:
+        mutables = recalibrate(
+            model,
+            restored.params,
+            mutables,
+            num_batches=batches,
+            batch_size=batch_size,
+            seed=_SEED.value,
+            temperature=temperature,
+        )
     drawn = sampling.draw(
         model,
         restored.params,
-        restored.mutables,
+        mutables,
         _NUM.value,
         seed=_SEED.value,
-        batch_size=_BATCH.value or settings.batch_size,
-        temperature=_TEMPERATURE.value or settings.temperature,
-        batch_statistics=settings.batch_statistics,
+        batch_size=batch_size,
+        temperature=temperature,
+        batch_statistics=settings.batch_statistics and not batches,
     )
     out = pathlib.Path(_OUT.value) if _OUT.value else path / "samples"
     sampling.write(drawn, out)

@@ -94,6 +94,7 @@ def subject_of(restored: Restored, *, seed: int) -> Subject:
         "seed": seed,
         "temperature": settings.temperature,
         "batch_statistics": settings.batch_statistics,
+        "recalibration_batches": settings.recalibration_batches,
         "sampling_batch_size": settings.batch_size,
         "versions": ", ".join(f"{k} {v}" for k, v in restored.meta["versions"].items()),
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",

@@ -12,12 +12,13 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from lsgm import numerics
 from lsgm.networks.initialize import initialize
 from lsgm.networks.layers import KERNELS, SCALES
-from lsgm.networks.norm import BATCH_STATS
+from lsgm.networks.norm import BATCH_STATS, MOMENTUM
 from lsgm.typing import Array, Image, Latent, Latents, Levels, Params, PRNGKey, PRNGKeys
 
 
@@ -183,6 +184,27 @@ class VAE:
             method="decode",
         )
         return self.likelihood_of(self._inner(out))
+
+    def decoder_statistics(
+        self, params: Params, mutables: Params, z: Latents
+    ) -> Params:
+        """Running statistics as this batch alone would have them.
+
+        One decoding with batch statistics: each layer's mean and unbiased variance.
+        Layers that decoding does not pass keep theirs.
+        """
+        old = mutables[BATCH_STATS]
+        _, state = self.network.apply(
+            {"params": params, BATCH_STATS: old},
+            z,
+            train=True,
+            mutable=[BATCH_STATS],
+            method="decode",
+        )
+        # The layers move their averages a known part of the way to the batch's.
+        return jax.tree.map(
+            lambda o, n: o + (n - o) / MOMENTUM, old, state.get(BATCH_STATS, old)
+        )
 
     def join(self, z: Latents) -> Latent:
         """The deepest scale's groups as one z0."""

@@ -125,7 +125,13 @@ def test_evaluation_writes_metrics_and_report(finished, tmp_path):
     bits = found["nelbo"]["nats"] / (28 * 28 * np.log(2))
     assert found["bits_per_dim"] == pytest.approx(bits)
     assert metrics["sampling"]["nfe"] == 3
+    solved = metrics["likelihood"]
+    assert solved["num_examples"] == 6 and solved["nfe"] >= 8
+    total = sum(solved[p]["nats"] for p in parts)
+    assert solved["nelbo"]["nats"] == pytest.approx(total, rel=1e-5)
+    assert solved["importance_weighted"]["nats"] < solved["nelbo"]["nats"]
     page = (tmp_path / "report.html").read_text()
+    assert "Importance-weighted, K = 2" in page and "bits/dim of 1-bit data" in page
     assert "data:image/png;base64," in page and "http" not in page
 
 

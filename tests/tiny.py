@@ -77,6 +77,9 @@ def config(**stage: Any) -> ConfigDict:
             monitor_examples=8,
             monitor_samples=4,
             timing_repeats=1,
+            likelihood=common.ode_likelihood(
+                1e-2, num_examples=6, batch_size=4, num_samples=2
+            ),
         ),
     )
 

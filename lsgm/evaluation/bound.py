@@ -73,7 +73,7 @@ def estimate_bound(
         for name in TERMS:
             mean = np.mean([np.asarray(d[name], np.float64) for d in draws], axis=0)
             values[name].append(mean[mask])
-    return {name: _estimate(np.concatenate(v)) for name, v in values.items()}
+    return {name: estimate_mean(np.concatenate(v)) for name, v in values.items()}
 
 
 def bits_per_dim(nats: float, image_shape: tuple[int, ...]) -> float:
@@ -81,6 +81,7 @@ def bits_per_dim(nats: float, image_shape: tuple[int, ...]) -> float:
     return nats / (math.prod(image_shape) * math.log(2))
 
 
-def _estimate(values: np.ndarray) -> Estimate:
+def estimate_mean(values: np.ndarray) -> Estimate:
+    """Mean over examples [n], with its standard error."""
     spread = values.std(ddof=1) if values.size > 1 else math.nan
     return Estimate(float(values.mean()), float(spread / math.sqrt(values.size)))

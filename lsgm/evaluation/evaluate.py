@@ -8,7 +8,6 @@ same distance between two halves of real data.
 
 import dataclasses
 import json
-import math
 import pathlib
 from typing import Any, NamedTuple
 
@@ -17,9 +16,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsgm.data.pipeline import Data
-from lsgm.evaluation import bound, curves, distances, plots, sampling, timing
-from lsgm.evaluation.report import Figure, Metric, Section, write_report
+from lsgm.evaluation import (
+    bound,
+    curves,
+    distances,
+    likelihood,
+    plots,
+    sampling,
+    timing,
+)
+from lsgm.evaluation.likelihood import Likelihood
+from lsgm.evaluation.recalibration import recalibrate
+from lsgm.evaluation.report import Figure, Section, write_report
 from lsgm.evaluation.settings import Evaluation
+from lsgm.evaluation.tables import headline, table
 from lsgm.model import LatentModel
 from lsgm.priors.normal import StandardNormal
 from lsgm.records import read_records
@@ -56,14 +66,35 @@ class Measured(NamedTuple):
 def measure(subject: Subject, seed: int) -> Measured:
     """Everything that the settings ask for."""
     key = jax.random.key(seed)
-    drawn = draw_samples(subject, seed)
+    generator = recalibrated(subject, seed)
+    drawn = draw_samples(generator, seed)
     metrics = {
         "bound": bound_metrics(subject, key),
-        "sampling": sampling_metrics(subject, key, drawn),
+        "sampling": sampling_metrics(generator, key, drawn),
     }
+    asked = subject.settings.likelihood
+    if asked is not None and subject.model.prior.has_bound:
+        metrics["likelihood"] = likelihood_metrics(subject, asked, key)
     if subject.settings.extractor is not None:
         metrics["distance"] = distance_metrics(subject, drawn.images)
-    return Measured(metrics, sections(subject, drawn, seed))
+    return Measured(metrics, sections(subject, generator, drawn, seed))
+
+
+def recalibrated(subject: Subject, seed: int) -> Subject:
+    """The subject with the statistics to sample with, if the settings ask for it."""
+    settings = subject.settings
+    if not settings.recalibration_batches:
+        return subject
+    mutables = recalibrate(
+        subject.model,
+        subject.params,
+        subject.mutables,
+        num_batches=settings.recalibration_batches,
+        batch_size=settings.batch_size,
+        seed=seed,
+        temperature=settings.temperature,
+    )
+    return subject._replace(mutables=mutables)
 
 
 def bound_metrics(subject: Subject, key: Any) -> dict[str, Any]:
@@ -92,6 +123,7 @@ def bound_metrics(subject: Subject, key: Any) -> dict[str, Any]:
     }
     shape = model.vae.image_shape
     found["bits_per_dim"] = bound.bits_per_dim(found["nelbo"]["nats"], shape)
+    found["num_bits"] = model.vae.likelihood.num_bits
     if model.prior.groups:
         normal = dataclasses.replace(model, prior=StandardNormal())
         e = estimate(normal)["nelbo"]
@@ -105,6 +137,22 @@ def bound_metrics(subject: Subject, key: Any) -> dict[str, Any]:
     )
     found["num_draws"] = settings.num_draws
     return found
+
+
+def likelihood_metrics(
+    subject: Subject, settings: Likelihood, key: Any
+) -> dict[str, Any]:
+    """The bound with the ODE's density of the latents, and importance weights."""
+    model = subject.model
+    batches = subject.data.eval_batches(
+        subject.settings.split, settings.batch_size, settings.num_examples
+    )
+    terms = likelihood.terms_of(
+        model, settings, subject.params, subject.mutables, batches, key
+    )
+    found = likelihood.summary(terms, settings, model.vae.image_shape)
+    num_bits = model.vae.likelihood.num_bits
+    return found | {"split": subject.settings.split, "num_bits": num_bits}
 
 
 def draw_samples(subject: Subject, seed: int) -> sampling.Drawn:
@@ -180,7 +228,9 @@ def real_images(subject: Subject, split: str) -> np.ndarray:
     return np.concatenate(found).astype(np.float32) / 255
 
 
-def sections(subject: Subject, drawn: sampling.Drawn, seed: int) -> list[Section]:
+def sections(
+    subject: Subject, generator: Subject, drawn: sampling.Drawn, seed: int
+) -> list[Section]:
     """Pictures: samples, reconstructions, the path from noise, curves."""
     return [
         Section(
@@ -193,7 +243,7 @@ def sections(subject: Subject, drawn: sampling.Drawn, seed: int) -> list[Section
             ],
         ),
         Section(title="Reconstructions", figures=[_reconstructions(subject, seed)]),
-        *_path(subject, seed),
+        *_path(generator, seed),
         Section(title="Training", figures=_curves(subject)),
     ]
 
@@ -260,81 +310,4 @@ def write(subject: Subject, measured: Measured, folder: pathlib.Path) -> None:
         sections=measured.sections,
         metrics=rows,
         card=card,
-    )
-
-
-def headline(metrics: dict[str, dict[str, Any]]) -> list[Metric]:
-    """The few numbers on top of the report."""
-    found, calls = metrics["bound"], metrics["sampling"]
-    tiles = [
-        _nats("Bound on -log p(x)", found["nelbo"]),
-        Metric(label="The same", value=found["bits_per_dim"], unit="bits/dim"),
-        Metric(label="Network calls", value=calls["nfe"], unit="per sample"),
-    ]
-    if "distance" in metrics:
-        distance = metrics["distance"]
-        tiles.append(
-            Metric(
-                label=distance["name"],
-                value=distance["frechet"],
-                note=f"two real halves: {distance['frechet_real_halves']:.3g}",
-            )
-        )
-    return tiles
-
-
-def table(metrics: dict[str, dict[str, Any]]) -> dict[str, list[Metric]]:
-    """The report's table, rows by group."""
-    found, calls = metrics["bound"], metrics["sampling"]
-    where = f"{found['num_examples']} images of split {found['split']}"
-    rows = {
-        f"Bound ({where})": [
-            _nats("Negative ELBO", found["nelbo"]),
-            Metric(label="Negative ELBO", value=found["bits_per_dim"], unit="bits/dim"),
-            _nats("Reconstruction", found["reconstruction"]),
-            _nats("Encoder's negative entropy", found["neg_entropy"]),
-            _nats("Cross-entropy to the prior", found["cross_entropy"]),
-        ],
-        "Sampling": [
-            Metric(label="Network calls", value=calls["nfe"], unit="per sample"),
-            Metric(
-                label="Prior", value=1e3 * calls["seconds_per_sample_prior"], unit="ms"
-            ),
-            Metric(
-                label="Decoder",
-                value=1e3 * calls["seconds_per_sample_decoder"],
-                unit="ms",
-            ),
-        ],
-    }
-    if "nelbo_with_normal_prior" in found:
-        rows[f"Bound ({where})"].append(
-            _nats(
-                "Negative ELBO with N(0, I) as prior", found["nelbo_with_normal_prior"]
-            )
-        )
-    if "distance" in metrics:
-        distance = metrics["distance"]
-        rows["Distance to real images"] = [
-            Metric(
-                label=distance["name"],
-                value=distance["frechet"],
-                note=f"to {distance['num_reference']} images, {distance['reference']}",
-            ),
-            Metric(
-                label="The same, two real halves",
-                value=distance["frechet_real_halves"],
-                note=distance["real_halves"],
-            ),
-        ]
-    return rows
-
-
-def _nats(label: str, estimate: dict[str, float]) -> Metric:
-    error = estimate["standard_error"]
-    return Metric(
-        label=label,
-        value=estimate["nats"],
-        unit="nats",
-        standard_error=None if math.isnan(error) else error,
     )

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+from lsgm.evaluation.likelihood import Likelihood
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -18,7 +20,11 @@ class Evaluation:
       monitor_samples: images in the sample grids written during training.
       temperature: factor on the standard deviation of the initial noise.
       batch_statistics: let the decoder use the generated batch's statistics.
+      recalibration_batches: generated batches from which the decoder's statistics
+        are taken, once, before anything is sampled; 0 keeps those of training.
       timing_repeats: timed repetitions of sampling, after one that compiles.
+      likelihood: the bound by the density of latents, importance weights; None
+        computes neither.
       extractor: feature extractor of the Frechet distance; None measures none.
       reference_split: split of the real images that samples are compared with;
         baseline_split: more real images, for the distance between real halves.
@@ -34,7 +40,9 @@ class Evaluation:
     monitor_split: str = "validation"
     temperature: float = 1.0
     batch_statistics: bool = False
+    recalibration_batches: int = 0
     timing_repeats: int = 5
+    likelihood: Likelihood | None = None
     extractor: Any = None
     reference_split: str = "test"
     baseline_split: str = "validation"
@@ -50,5 +58,15 @@ class Evaluation:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: must be at least 1")
+        if self.recalibration_batches < 0:
+            raise ValueError(
+                f"recalibration_batches = {self.recalibration_batches}: must be at "
+                "least 0"
+            )
+        if self.recalibration_batches and self.batch_statistics:
+            raise ValueError(
+                f"recalibration_batches = {self.recalibration_batches}: has no effect "
+                "with batch_statistics = True; choose one"
+            )
         if self.temperature <= 0:
             raise ValueError(f"temperature = {self.temperature}: must be positive")

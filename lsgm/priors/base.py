@@ -8,6 +8,8 @@ active channels) as ``mutables[group]``. Draws are arguments: ``draw`` makes the
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from lsgm.samplers.likelihood import LogLikelihood, Probes
+from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.typing import Array, Latent, Params, PRNGKey, PRNGKeys
 
 
@@ -99,6 +101,23 @@ class Prior(Protocol):
         dropout_key: PRNGKey | None = None,
     ) -> PriorTerms:
         """Losses of the prior's groups and the cross-entropy of ``z0``."""
+        ...
+
+    def log_prob(
+        self,
+        params: Params,
+        mutables: Params,
+        z0: Latent,
+        *,
+        flow: ProbabilityFlow,
+        probes: Probes,
+    ) -> LogLikelihood:
+        """log p(z0) [b] in nats; only of a prior that has a bound.
+
+        Args:
+          flow: how to solve an ODE, where that is the way; to its ``t_end``.
+          probes: for the trace of that ODE (``lsgm.samplers.likelihood``).
+        """
         ...
 
     def sample(

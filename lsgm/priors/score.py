@@ -44,6 +44,8 @@ from lsgm.objectives.time_sampling import TimeSampler
 from lsgm.objectives.weighting import Likelihood, Weighting
 from lsgm.priors.base import LatentSamples, PriorTerms
 from lsgm.samplers.base import Sampler
+from lsgm.samplers.likelihood import LogLikelihood, Probes, log_likelihood
+from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.sdes.base import SDE
 from lsgm.typing import (
     Array,
@@ -223,6 +225,19 @@ class ScorePrior:
     def residual_fn(self, params: Params, mutables: Params) -> ResidualFn:
         """(u, t) -> r as samplers and likelihoods take it: one network call each."""
         return lambda u, t: self._residual(params, mutables, u, t, train=False)[0]
+
+    def log_prob(
+        self,
+        params: Params,
+        mutables: Params,
+        z0: Latent,
+        *,
+        flow: ProbabilityFlow,
+        probes: Probes,
+    ) -> LogLikelihood:
+        """The density of what the probability flow, run to ``flow.t_end``, makes."""
+        residual_fn = self.residual_fn(params, mutables)
+        return log_likelihood(flow, self.sde, residual_fn, z0, probes)
 
     def sample(
         self,

@@ -1,0 +1,91 @@
+"""What `experiments/benchmark.py step --model=M` times: CIFAR-10's sizes, small.
+
+Not a recipe: nothing was tuned, and the learning rates hardly matter. 32x32 colour
+images of 8 bits, an NVAE of 1,446,708 parameters with four groups of nine latents at
+16x16, a score network of 3,107,172 with FIR resampling; linear VPSDE, unweighted
+objective with its proposal, the encoder reweighted from the same draw.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+from configs.common import piece
+
+STEPS = 1000
+
+
+def get_config(arg: str = "full") -> ConfigDict:
+    """The sizes; ``smoke`` has tiny ones."""
+    smoke = common.variant(arg, "full", "smoke") == "smoke"
+    regular = dict(vae=common.regularization(1e-2))
+    unweighted = piece("objectives.weighting:Unweighted")
+    cells = 1 if smoke else 2
+    network = common.small_ncsnpp(
+        smoke,
+        channels=64,
+        channel_mult=(1, 1, 1),
+        attention_resolutions=(16,),
+        fir=True,
+        time_channels=512,
+        dropout=0.2,
+    )
+    return common.new_config(
+        seed=0,
+        data=piece(
+            "data.pipeline:Data",
+            source=common.tfds("cifar10"),
+            image_shape=(32, 32, 3),
+        ),
+        vae=piece(
+            "vae:VAE",
+            image_shape=(32, 32, 3),
+            network=piece(
+                "networks.nvae:NVAE",
+                base_channels=4 if smoke else 32,
+                channel_mult=(1, 2),
+                groups_per_scale=cells if smoke else 4,
+                latents_per_group=9,
+                preprocess_cells=cells,
+                postprocess_cells=cells,
+                cells_per_group_encoder=cells,
+                cells_per_group_decoder=cells,
+                num_outputs=100,
+            ),
+            likelihood=piece("distributions:LogisticMixtureLikelihood"),
+        ),
+        stage_order=("vae", "lsgm"),
+        stages=dict(
+            vae=common.stage(
+                smoke,
+                prior=common.normal_prior(),
+                num_steps=STEPS,
+                batch_size=8,
+                optimizers=dict(vae=common.adamax(1e-2, STEPS)),
+                kl=common.annealing(STEPS, 0.5),
+                balance_kl=True,
+                regularization=regular,
+            ),
+            lsgm=common.stage(
+                smoke,
+                prior=common.score_prior(
+                    network=network,
+                    mixing_logit_init=-3.0,
+                    weighting=unweighted,
+                    time_sampler=piece(
+                        "objectives.time_sampling:Importance",
+                        weighting=unweighted,
+                        t_min=1e-2,
+                    ),
+                ),
+                num_steps=STEPS,
+                batch_size=8,
+                optimizers=dict(
+                    vae=common.adam(1e-4, STEPS), prior=common.adam(1e-4, STEPS)
+                ),
+                kl=common.annealing(STEPS, 0.1, coeff_min=0.7),
+                regularization=regular
+                | dict(prior=piece("elbo:Regularization", norm=1e-2)),
+            ),
+        ),
+        evaluation=common.evaluation(smoke),
+    )

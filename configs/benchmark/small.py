@@ -1,0 +1,64 @@
+"""What `experiments/benchmark.py step --model=S` times: MNIST's sizes, small.
+
+Not a recipe: nothing was tuned, and the learning rates hardly matter. Binary 28x28
+images padded to 32x32, an NVAE of 238,162 parameters with two groups of 20 latents at
+8x8, a score network of 1,894,280; linear VPSDE, likelihood weighting and proposal,
+one draw of time for prior and encoder.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+from configs.common import piece
+
+STEPS = 1000
+
+
+def get_config(arg: str = "full") -> ConfigDict:
+    """The sizes; ``smoke`` has tiny ones."""
+    smoke = common.variant(arg, "full", "smoke") == "smoke"
+    regular = dict(vae=common.regularization(1e-2))
+    vae = common.small_nvae(
+        base_channels=4 if smoke else 16,
+        latents_per_group=2 if smoke else 20,
+        preprocess_cells=1 if smoke else 3,
+        postprocess_cells=1 if smoke else 3,
+        cell="res_mbconv",
+    )
+    network = common.small_ncsnpp(
+        smoke,
+        channels=32,
+        blocks_per_level=8,
+        time_channels=512,
+        dropout=0.2,
+    )
+    return common.new_config(
+        seed=0,
+        data=common.binary_digits(piece("data.mnist5k:MNIST5k")),
+        vae=vae,
+        stage_order=("vae", "lsgm"),
+        stages=dict(
+            vae=common.stage(
+                smoke,
+                prior=common.normal_prior(),
+                num_steps=STEPS,
+                batch_size=16,
+                optimizers=dict(vae=common.adamax(1e-2, STEPS)),
+                kl=common.annealing(STEPS, 0.5),
+                balance_kl=True,
+                regularization=regular,
+            ),
+            lsgm=common.stage(
+                smoke,
+                prior=common.score_prior(network=network),
+                num_steps=STEPS,
+                batch_size=16,
+                optimizers=dict(
+                    vae=common.adam(1e-4, STEPS), prior=common.adam(3e-4, STEPS)
+                ),
+                kl=common.annealing(STEPS, 0.1, coeff_min=0.7),
+                regularization=regular,
+            ),
+        ),
+        evaluation=common.evaluation(smoke),
+    )

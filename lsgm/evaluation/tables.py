@@ -1,0 +1,131 @@
+"""Metrics as people read them: the report's headline and its table."""
+
+import math
+from typing import Any
+
+from lsgm.evaluation.report import Metric
+
+
+def headline(metrics: dict[str, dict[str, Any]]) -> list[Metric]:
+    """The few numbers on top of the report."""
+    found, calls = metrics["bound"], metrics["sampling"]
+    tiles = [
+        _nats("Bound on -log p(x)", found["nelbo"]),
+        Metric(label="The same", value=found["bits_per_dim"], unit=_bits(found)),
+        Metric(label="Network calls", value=calls["nfe"], unit="per sample"),
+    ]
+    if "distance" in metrics:
+        distance = metrics["distance"]
+        tiles.append(
+            Metric(
+                label=distance["name"],
+                value=distance["frechet"],
+                note=f"two real halves: {distance['frechet_real_halves']:.3g}",
+            )
+        )
+    return tiles
+
+
+def table(metrics: dict[str, dict[str, Any]]) -> dict[str, list[Metric]]:
+    """The report's table, rows by group."""
+    found, calls = metrics["bound"], metrics["sampling"]
+    where = f"{found['num_examples']} images of split {found['split']}"
+    rows = {
+        f"Bound ({where})": [
+            _nats("Negative ELBO", found["nelbo"]),
+            Metric(
+                label="Negative ELBO", value=found["bits_per_dim"], unit=_bits(found)
+            ),
+            _nats("Reconstruction", found["reconstruction"]),
+            _nats("Encoder's negative entropy", found["neg_entropy"]),
+            _nats("Cross-entropy to the prior", found["cross_entropy"]),
+        ],
+        "Sampling": [
+            Metric(label="Network calls", value=calls["nfe"], unit="per sample"),
+            Metric(
+                label="Prior", value=1e3 * calls["seconds_per_sample_prior"], unit="ms"
+            ),
+            Metric(
+                label="Decoder",
+                value=1e3 * calls["seconds_per_sample_decoder"],
+                unit="ms",
+            ),
+        ],
+    }
+    if "nelbo_with_normal_prior" in found:
+        rows[f"Bound ({where})"].append(
+            _nats(
+                "Negative ELBO with N(0, I) as prior", found["nelbo_with_normal_prior"]
+            )
+        )
+    if "likelihood" in metrics:
+        rows |= likelihood_rows(metrics["likelihood"])
+    if "distance" in metrics:
+        distance = metrics["distance"]
+        rows["Distance to real images"] = [
+            Metric(
+                label=distance["name"],
+                value=distance["frechet"],
+                note=f"to {distance['num_reference']} images, {distance['reference']}",
+            ),
+            Metric(
+                label="The same, two real halves",
+                value=distance["frechet_real_halves"],
+                note=distance["real_halves"],
+            ),
+        ]
+    return rows
+
+
+def likelihood_rows(found: dict[str, Any]) -> dict[str, list[Metric]]:
+    """Rows of ``lsgm.evaluation.likelihood``; what each is: ``docs/evaluation.md``."""
+    solved = "rtol" in found
+    random = solved and found["probe"] != "exact"
+    how, bound = "exact", "upper bound on -log p(x)"
+    if solved:
+        trace = f"{found['num_probes']} {found['probe']}" if random else "exact"
+        how = f"ODE, rtol {found['rtol']:g}, trace: {trace}"
+    rows = [
+        _nats("Negative ELBO", found["nelbo"], bound),
+        Metric(
+            label="Negative ELBO",
+            value=found["nelbo"]["bits_per_dim"],
+            unit=_bits(found),
+        ),
+        _nats("Reconstruction", found["reconstruction"]),
+        _nats("Encoder's negative entropy", found["neg_entropy"]),
+        _nats("-log p(z)", found["cross_entropy"], how),
+    ]
+    if "importance_weighted" in found:
+        weighted, k = found["importance_weighted"], found["num_samples"]
+        label = f"Importance-weighted, K = {k}"
+        note = "optimistic: probes are random" if random else bound
+        rows += [
+            _nats(label, weighted, note),
+            Metric(label=label, value=weighted["bits_per_dim"], unit=_bits(found)),
+        ]
+    if solved:
+        rows.append(Metric(label="Network calls", value=found["nfe"], unit="per image"))
+    if "loosened" in found:
+        other = found["loosened"]
+        note = f"same latents and probes; {other['nfe']:g} network calls"
+        label = f"Change of the negative ELBO at rtol {other['rtol']:g}"
+        rows.append(_nats(label, other["difference"], note))
+    where = f"{found['num_examples']} images of split {found['split']}"
+    return {f"Likelihood ({where})": rows}
+
+
+def _bits(found: dict[str, Any]) -> str:
+    bits = found["num_bits"]
+    return f"bits/dim of {bits}-bit data"
+
+
+def _nats(label: str, estimate: dict[str, float], note: str = "") -> Metric:
+    error = estimate["standard_error"]
+    return Metric(
+        label=label,
+        value=estimate["nats"],
+        unit="nats",
+        standard_error=None if math.isnan(error) else error,
+        note=note,
+    )
