@@ -19,9 +19,6 @@ from configs import common
 from configs.common import piece
 
 VAE_LR_END, WEIGHT_DECAY = 1e-5, 3e-4
-# What recipes ask for and ``lsgm.training.stage:Stage`` does not have yet: delete a
-# name here when it has.
-PENDING = ("disjoint", "encoder_ema", "drop_inactive")
 
 
 def colour_vae(smoke: bool, size: int, num_bits: int, **network: Any) -> dict[str, Any]:
@@ -187,7 +184,7 @@ def lsgm_stage(
         kl=piece("kl_balance:KLSchedule", **(rising if anneal else {})),
         regularization=penalty,
         **periods(num_steps),
-        **{name: value for name, value in fields.items() if name not in PENDING},
+        **fields,
     )
 
 

@@ -77,7 +77,7 @@ def get_config(arg: str = "full") -> ConfigDict:
                 anneal=True,
                 disjoint=True,
                 encoder_ema=True,
-                drop_inactive=True,
+                drop_inactive=0.1,
             ),
             prior=published.lsgm_stage(
                 smoke,
@@ -96,7 +96,7 @@ def get_config(arg: str = "full") -> ConfigDict:
                 prior_lr=6e-5,
                 vae_lr=None,
                 penalty=dict(prior=common.regularization(1e-2)),
-                drop_inactive=True,
+                drop_inactive=0.1,
             ),
         ),
         evaluation=common.evaluation(

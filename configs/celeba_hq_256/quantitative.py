@@ -72,7 +72,7 @@ def get_config(arg: str = "full") -> ConfigDict:
                     vae=common.regularization(1e-1), prior=common.regularization(1e-2)
                 ),
                 disjoint=True,
-                drop_inactive=True,
+                drop_inactive=0.1,
             ),
         ),
         evaluation=common.evaluation(

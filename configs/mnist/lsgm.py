@@ -55,7 +55,7 @@ def get_config(arg: str = "full") -> ConfigDict:
                 prior_lr=3e-4,
                 penalty=dict(vae=common.regularization(1e-2)),
                 anneal=True,
-                drop_inactive=True,
+                drop_inactive=0.1,
             ),
         ),
         evaluation=common.evaluation(smoke, **published.test_as_held_out("train")),

@@ -62,7 +62,7 @@ def get_config(arg: str = "full") -> ConfigDict:
                     vae=common.regularization(1e-2), prior=common.regularization(1e-3)
                 ),
                 anneal=True,
-                drop_inactive=True,
+                drop_inactive=0.1,
             ),
         ),
         evaluation=common.evaluation(smoke, **published.test_as_held_out("validation")),
