@@ -10,7 +10,7 @@ import pytest
 from lsgm import experiment, launch, restore
 from lsgm.evaluation import evaluate, sampling
 from lsgm.records import read_records
-from lsgm.training import loop
+from lsgm.training import inactive, loop
 from lsgm.training.checkpoints import read
 from tests import tiny
 
@@ -87,6 +87,21 @@ def test_second_stage_starts_from_the_first(finished, tmp_path):
     jax.tree.map(
         np.testing.assert_array_equal, after["params"]["vae"], before["params"]["vae"]
     )
+
+
+def test_dropped_channels_stay_dropped(tmp_path, monkeypatch):
+    """A stage that goes on has them from its checkpoint, and doesn't look again."""
+    config, workdir = tiny.config(), tmp_path / "dropped"
+    config.stages.lsgm.drop_inactive = 1e9
+    with monkeypatch.context() as patch:
+        killed_after(patch, 3, [])
+        with pytest.raises(Killed):
+            run(config, workdir)
+    monkeypatch.delattr(inactive, "mean_channel_kl")
+    run(config, workdir)
+    tree = read(workdir / "lsgm" / "checkpoints" / "4", ("params", "mutables"))
+    assert not np.any(tree["mutables"]["prior"]["active"])
+    np.testing.assert_allclose(tree["params"]["prior"]["mixing_logit"], -15, atol=0.1)
 
 
 def test_records_and_pictures_are_there(finished):

@@ -63,12 +63,13 @@ class Golden:
     def _stage(self):
         args = self.args
         vae, prior = args["weight_decay_norm_vae"], args["weight_decay_norm_dae"]
+        groups = ("vae", "prior") if args["train_vae"] else ("prior",)
         # With custom_conv_dae the published code looks for convolutions of the VAE's
         # kind, and finds none.
         spectral = 0.0 if args["custom_conv_dae"] else prior
         return Stage(
             prior=self._prior(),
-            optimizers=dict.fromkeys(("vae", "prior")[not args["train_vae"] :]),
+            optimizers=dict.fromkeys(groups),
             kl=self._kl(),
             balance_kl=args["kl_balance_vada"],
             regularization={
