@@ -72,7 +72,6 @@ def get_config(arg: str = "full") -> ConfigDict:
         ),
         evaluation=common.evaluation(
             smoke,
-            likelihood=common.ode_likelihood(1e-3, num_examples=4 if smoke else 50),
             extractor=piece("evaluation.features:ClassifierFeatures"),
         ),
     )
