@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from configs import common
 from configs.common import piece
 
-VAE_STEPS, PRIOR_STEPS = 600, 750
+VAE_STEPS, PRIOR_STEPS = 1100, 1300
 
 
 def get_config(arg: str = "full") -> ConfigDict:
@@ -40,11 +40,11 @@ def get_config(arg: str = "full") -> ConfigDict:
                 smoke,
                 prior=common.normal_prior(),
                 num_steps=VAE_STEPS,
-                batch_size=64,
+                batch_size=32,
                 ema=ema,
-                sample_every=300,
-                eval_every=300,
-                checkpoint_every=300,
+                sample_every=VAE_STEPS // 2,
+                eval_every=VAE_STEPS // 2,
+                checkpoint_every=500,
                 optimizers=dict(vae=common.adamax(1e-2, VAE_STEPS)),
                 kl=common.annealing(VAE_STEPS, 0.3, coeff_max=0.5),
                 balance_kl=True,
@@ -57,11 +57,11 @@ def get_config(arg: str = "full") -> ConfigDict:
                     mixing_logit_init=-2.0,
                 ),
                 num_steps=PRIOR_STEPS,
-                batch_size=64,
+                batch_size=32,
                 ema=ema,
-                sample_every=300,
-                eval_every=300,
-                checkpoint_every=300,
+                sample_every=PRIOR_STEPS // 2,
+                eval_every=PRIOR_STEPS // 2,
+                checkpoint_every=500,
                 optimizers=dict(
                     vae=common.adam(3e-4, PRIOR_STEPS),
                     prior=common.adam(2e-3, PRIOR_STEPS),
