@@ -111,7 +111,7 @@ def _assemble(path: pathlib.Path, tensors: State, words: dict[str, str]) -> Publ
 def _npz(path: pathlib.Path) -> tuple[State, dict[str, str]]:
     try:
         # Pickled objects are refused.
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise FileError(f"{path}: {error}") from error
