@@ -5,11 +5,13 @@ prior's network with dropout: what NVAE and NCSN++ have, in programs that compil
 a second.
 """
 
+import functools
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from lsgm.distributions import BernoulliLikelihood
@@ -120,16 +122,19 @@ class Descent:
         return optax.sgd(RATE)
 
 
-def variables(objective: Any, seed: int = 0) -> tuple[Any, Any]:
-    """Parameters off their start, and mutables."""
-    params, mutables = objective.init(jax.random.key(seed))
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
-    moved = [
-        leaf + 0.3 * jax.random.normal(key, leaf.shape)
-        for leaf, key in zip(leaves, keys, strict=True)
-    ]
-    return jax.tree.unflatten(tree, moved), mutables
+@functools.cache
+def _init() -> Any:
+    return jax.jit(stage().objective(vae()).init, compiler_options=QUICK)
+
+
+@functools.cache
+def variables(seed: int = 0) -> tuple[Any, Any]:
+    """Parameters off their start, and mutables, of any stage here."""
+    params, mutables = _init()(jax.random.key(seed))
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(
+        lambda p: p + jnp.asarray(0.3 * rng.normal(size=p.shape), p.dtype), params
+    ), mutables
 
 
 def levels(num: int = 4) -> Any:

@@ -21,6 +21,16 @@ STAGES = {
     "disjoint": small.stage(disjoint=True),
     "averaged": small.stage(disjoint=True, encoder_ema=True),
 }
+PRIOR_ALONE = dict(optimizers={"prior": small.Descent()}, regularization={})
+FROZEN = {"frozen": small.stage(**PRIOR_ALONE)}
+PUBLISHED = {
+    f"published {name}": small.stage(reference_compatible=True, **fields)
+    for name, fields in {
+        "joint": dict(regularization={}),
+        "disjoint": dict(regularization={}, disjoint=True),
+        "frozen": PRIOR_ALONE,
+    }.items()
+}
 TERMS = {
     "reconstruction": lambda bound: bound.reconstruction,
     "neg_entropy": lambda bound: bound.neg_entropy,
@@ -33,8 +43,8 @@ TERMS = {
 def made(mode="joint"):
     """Objective, parameters, other parameters in place of averages, mutables."""
     objective = STAGES[mode].objective(small.vae())
-    params, mutables = small.variables(objective)
-    return objective, params, small.variables(objective, seed=2)[0], mutables
+    params, mutables = small.variables()
+    return objective, params, small.variables(seed=2)[0], mutables
 
 
 def images(objective, num=4):
@@ -71,15 +81,14 @@ def draws_of(mode, seed=1):
 
 
 @functools.cache
-def called(stage_fields=(), step=0, averaged=None, seed=1):
-    """Losses and aux of one call of an objective, and the terms behind it."""
-    objective = small.stage(**dict(stage_fields)).objective(small.vae())
-    params, mutables = small.variables(objective)
-    averaged = None if averaged is None else small.variables(objective, averaged)[0]
+def compiled(mode):
+    """One call of an objective: (step, averages) to losses, aux, and the terms
+    behind them."""
+    objective = (STAGES | FROZEN | PUBLISHED)[mode].objective(small.vae())
+    params, mutables = small.variables()
 
-    @functools.partial(jax.jit, compiler_options=small.QUICK)
-    def run(step, key):
-        x, draws = images(objective), objective.draw(key, 4)
+    def run(step, averaged):
+        x, draws = images(objective), objective.draw(jax.random.key(1), 4)
         found = objective(params, mutables, x, draws, step, None, averaged)
         trains = "vae" in objective.groups or objective.reference_compatible
         bound = elbo.bound(
@@ -87,12 +96,11 @@ def called(stage_fields=(), step=0, averaged=None, seed=1):
         )
         return *found, bound._replace(inferred=None)
 
-    return run(jnp.asarray(step), jax.random.key(seed))
+    return jax.jit(run, compiler_options=small.QUICK)
 
 
-def frozen(**fields):
-    own = {"prior": small.Descent()}
-    return tuple((dict(optimizers=own, regularization={}) | fields).items())
+def called(mode, step=0, averages_of=0):
+    return compiled(mode)(jnp.asarray(step), small.variables(averages_of)[0])
 
 
 def norm(tree) -> float:
@@ -100,7 +108,7 @@ def norm(tree) -> float:
 
 
 def test_parts_add_up_to_the_bound_and_to_kl():
-    *_, found = called()
+    *_, found = called("joint")
     total = found.reconstruction + found.neg_entropy + found.cross_entropy
     np.testing.assert_allclose(found.nelbo, total)
     np.testing.assert_allclose(
@@ -175,7 +183,7 @@ def test_two_evaluations_drop_different_entries():
     mode, and two in disjoint mode."""
     prior = small.prior(dropout=0.5).published()
     objective = small.stage(prior=prior, disjoint=True).objective(small.vae())
-    params, mutables = small.variables(objective)
+    params, mutables = small.variables()
 
     @jax.jit
     def gap(disjoint_draws):
@@ -206,7 +214,7 @@ def draw_twice(objective):
 @pytest.mark.parametrize("step", [0, 5, 10])
 def test_losses_from_their_terms(step):
     """Eqs. (3) and (4); balanced while the coefficient 0.7 + 0.03 step is below 1."""
-    losses, aux, bound = called(step=step)
+    losses, aux, bound = called("joint", step)
     coeff = jnp.float32(0.7 + 0.03 * step)
     gammas = balance(bound.kl, coeff, group_weights((2,)))
     assert bool(jnp.all(gammas == 1)) == (step == 10)
@@ -223,31 +231,23 @@ def test_losses_from_their_terms(step):
 
 
 def test_averages_serve_the_encoder_alone():
-    fields = (("disjoint", True), ("encoder_ema", True))
-    own, other = called(fields, averaged=0)[0], called(fields, averaged=2)[0]
+    own, other = (called("averaged", averages_of=seed)[0] for seed in (0, 2))
     np.testing.assert_allclose(own["prior"], other["prior"], rtol=1e-5)
     assert abs(own["vae"] - other["vae"]) > 1e-2
-    raw = called((("disjoint", True),))[0]
+    raw, raw_other = (called("disjoint", averages_of=seed)[0] for seed in (0, 2))
+    assert raw == raw_other
     np.testing.assert_allclose(raw["vae"], own["vae"], rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "fields, shares",
-    [
-        ((), True),
-        ((("disjoint", True),), False),
-        (frozen(), False),
-        ((("prior", small.prior(encoder_times=OWN_TIMES)),), False),
-    ],
-    ids=["joint", "disjoint", "frozen", "own times"],
-)
-def test_published_prior_descends_the_encoder_s_loss_where_both_are_one(fields, shares):
-    fields = (("regularization", None), *fields)
-    losses, _, bound = called((*fields, ("reference_compatible", True)))
+@pytest.mark.parametrize("mode", PUBLISHED)
+def test_published_prior_descends_the_encoder_s_loss_where_both_are_one(mode):
+    losses, _, bound = called(mode)
     own = jnp.mean(bound.prior_terms.losses["prior"])
-    assert (abs(losses["prior"] - own) > 1e-2) == shares
-    if shares:
+    if mode == "published joint":
         np.testing.assert_allclose(losses["prior"], losses["vae"], rtol=1e-6)
+        assert abs(losses["prior"] - own) > 1e-2
+    else:
+        np.testing.assert_allclose(losses["prior"], own, rtol=1e-5)
 
 
 @pytest.mark.parametrize("disjoint", [False, True])
@@ -256,8 +256,9 @@ def test_cross_entropy_of_a_prior_that_learned_nothing(disjoint):
     a control variate, comes to the Normal bound within four standard errors."""
     prior = small.prior(control_variate=False)
     objective = small.stage(prior=prior, disjoint=disjoint).objective(small.vae())
-    params, mutables = small.variables(objective)
-    params["prior"]["mixing_logit"] = jnp.full((4,), -40.0)
+    params, mutables = small.variables()
+    own = {**params["prior"], "mixing_logit": jnp.full((4,), -40.0)}
+    params = {**params, "prior": own}
     num, z0 = 1024, jax.random.normal(jax.random.key(5), (1, small.SIZE, small.SIZE, 4))
     draws = objective.draw(jax.random.key(7), num)
     draws = draws.encoder if disjoint else draws.prior
@@ -269,14 +270,16 @@ def test_cross_entropy_of_a_prior_that_learned_nothing(disjoint):
     assert error < 0.05 * abs(exact)
 
 
-@pytest.mark.parametrize("published", [False, True])
-def test_frozen_vae_keeps_its_statistics_unless_published(published):
-    losses, aux, _ = called(frozen(reference_compatible=published))
+@pytest.mark.parametrize("mode", ["frozen", "published frozen"])
+def test_frozen_vae_keeps_its_statistics_unless_published(mode):
+    losses, aux, _ = called(mode)
     assert set(losses) == {"prior"}
-    statistics = jax.tree.leaves(aux.mutables["vae"]["batch_stats"])
-    start = jax.tree.leaves(small.vae().init(jax.random.key(0))[1]["batch_stats"])
-    same = [np.array_equal(a, b) for a, b in zip(statistics, start, strict=True)]
-    assert same == [not published] * len(start) and start
+    found, start = (
+        jax.tree.leaves(mutables["vae"]["batch_stats"])
+        for mutables in (aux.mutables, small.variables()[1])
+    )
+    kept = [np.array_equal(a, b) for a, b in zip(found, start, strict=True)]
+    assert kept == [mode == "frozen"] * 4
 
 
 def test_prior_without_bound_cannot_train_a_vae():

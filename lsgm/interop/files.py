@@ -8,6 +8,7 @@ and the run's arguments and step are metadata: in npz JSON in the arrays ``args`
 
 import json
 import pathlib
+import zipfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -110,9 +111,9 @@ def _assemble(path: pathlib.Path, tensors: State, words: dict[str, str]) -> Publ
 def _npz(path: pathlib.Path) -> tuple[State, dict[str, str]]:
     try:
         # Pickled objects are refused.
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise FileError(f"{path}: {error}") from error
     words = {name: str(arrays.pop(name)) for name in (ARGS, STEP) if name in arrays}
     return arrays, words

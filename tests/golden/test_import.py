@@ -120,8 +120,9 @@ def test_vae(path, tmp_path):
         restored.mutables["vae"]["batch_stats"],
         golden.mutables["batch_stats"],
     )
-    again = exchange.published_of(restored)
-    assert again.args == golden.json("config")
+    # Several published data sets have images of one shape.
+    again = exchange.published_of(restored).args | {"dataset": ""}
+    assert again == golden.json("config") | {"dataset": ""}
     if path.name != "vae_a_mnist.npz":
         return  # What follows has been compiled for the other files elsewhere.
 

@@ -25,9 +25,9 @@ BY_MODE = pytest.mark.parametrize("mode", STAGES)
 def setting(mode):
     """Objective and state, with averages that are not the parameters."""
     objective = STAGES[mode].objective(small.vae())
-    params, mutables = small.variables(objective)
+    params, mutables = small.variables()
     state = states.create(jax.random.key(1), params, mutables, optimizers(mode))
-    return objective, state.replace(ema=small.variables(objective, seed=2)[0])
+    return objective, state.replace(ema=small.variables(seed=2)[0])
 
 
 def optimizers(mode):
