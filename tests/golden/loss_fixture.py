@@ -186,7 +186,8 @@ class Golden:
         """The recorded ones. Of two evaluations each only uses its own times."""
         arrays, num = self.arrays, self.vae.network.num_groups
         noise = tuple(nhwc(self.base[f"noise/group{k}"]) for k in range(num))
-        rho, own = (arrays.get(f"draw/rho_{who}") for who in "pq")
+        recorded = (arrays.get(f"draw/rho_{who}") for who in "pq")
+        rho, own = (None if r is None else jnp.asarray(r) for r in recorded)
         prior, encoder = (
             ScoreDraws(nhwc(arrays[key]), rho, own) if key in arrays else None
             for key in (
