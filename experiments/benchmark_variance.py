@@ -198,8 +198,10 @@ def summary(
 ) -> Row:
     """Mean, error and variance from pairs of batch means [batches 2]."""
     means = means.astype(np.float64)
-    finite = np.isfinite(means).all(1)
-    note = "" if finite.all() else f"{(~finite).sum()} of {len(means)} not finite"
+    bad = np.count_nonzero(~np.isfinite(means).all(1))
+    if bad:
+        note = f"{bad} of {len(means)} not finite"
+        return Row(*where, math.nan, math.nan, exact, math.nan, math.nan, note)
     pairs = means.mean(1)
     return Row(
         *where,
@@ -208,7 +210,7 @@ def summary(
         exact=exact,
         variance=float(batch_size * np.mean(np.diff(means) ** 2) / 2),
         relative=math.nan,
-        note=note,
+        note="",
     )
 
 
