@@ -3,6 +3,8 @@
 PYTHON ?= python3.11
 RUN := .venv/bin/python
 DEMO ?= runs/demo
+# Compiling, which tests mostly do, takes one core; a file's tests share what it made.
+PARALLEL ?= -n 2 --dist loadfile
 # XLA 0.10 hands convolutions on CPUs to a library that makes a step a quarter slower.
 CPU_FLAGS := --xla_cpu_experimental_ynn_fusion_type=-individual_convolution
 
@@ -31,11 +33,11 @@ demo: venv
 # Tests that simulate several devices get a process of their own: there a stalled
 # device ends the process, and nothing but theirs.
 test: venv
-	$(RUN) -m pytest -q -m "not slow and not multidevice"
+	$(RUN) -m pytest -q $(PARALLEL) -m "not slow and not multidevice"
 	$(RUN) -m pytest -q -m "not slow and multidevice"
 
 test-all: venv
-	$(RUN) -m pytest -q -m "not multidevice"
+	$(RUN) -m pytest -q $(PARALLEL) -m "not multidevice"
 	$(RUN) -m pytest -q -m "multidevice"
 
 lint: venv
