@@ -186,8 +186,10 @@ class Golden:
         """The recorded ones. Of two evaluations each only uses its own times."""
         arrays, num = self.arrays, self.vae.network.num_groups
         noise = tuple(nhwc(self.base[f"noise/group{k}"]) for k in range(num))
-        recorded = (arrays.get(f"draw/rho_{who}") for who in "pq")
-        rho, own = (None if r is None else jnp.asarray(r) for r in recorded)
+        rho, own = (
+            jnp.asarray(arrays[key]) if key in arrays else None
+            for key in ("draw/rho_p", "draw/rho_q")
+        )
         prior, encoder = (
             ScoreDraws(nhwc(arrays[key]), rho, own) if key in arrays else None
             for key in (

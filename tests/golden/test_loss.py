@@ -50,7 +50,7 @@ def test_times(golden):
         (prior.encoder_times, own.rho_encoder, "iw_q/t"),
     ):
         if sampler is not None:
-            t, _ = sampler.times(prior.sde, jnp.asarray(rho))
+            t, _ = sampler.times(prior.sde, rho)
             np.testing.assert_allclose(t, golden[key], rtol=1e-4)
     constant = prior.sde.bound_constant(prior.time_sampler.t_min)
     assert_close(np.float32(constant), golden["cross_entropy_const"])
