@@ -84,17 +84,17 @@ def score_prior(network: dict[str, Any], **fields: Any) -> dict[str, Any]:
     defaults = dict(
         sde=piece("sdes.vpsde:VPSDE"),
         weighting=piece("objectives.weighting:Likelihood"),
-        time_sampler=likelihood_importance(1e-2),
+        time_sampler=importance("Likelihood"),
         sampler=adaptive_ode(1e-2),
     )
     return piece("priors.score:ScorePrior", network=network, **(defaults | fields))
 
 
-def likelihood_importance(t_min: float) -> dict[str, Any]:
-    """Times drawn in proportion to the likelihood weighting's contribution."""
+def importance(weighting: str, t_min: float = 1e-2) -> dict[str, Any]:
+    """Times in proportion to what they contribute under this weighting."""
     return piece(
         "objectives.time_sampling:Importance",
-        weighting=piece("objectives.weighting:Likelihood"),
+        weighting=piece(f"objectives.weighting:{weighting}"),
         t_min=t_min,
     )
 
@@ -169,6 +169,46 @@ def stage(smoke: bool, **fields: Any) -> dict[str, Any]:
     return piece("training.stage:Stage", **fields)
 
 
+def small_vae_stage(smoke: bool, num_steps: int, batch_size: int) -> dict[str, Any]:
+    """Stage 1: the VAE with N(0, I) as its prior."""
+    return stage(
+        smoke,
+        prior=normal_prior(),
+        num_steps=num_steps,
+        batch_size=batch_size,
+        optimizers=dict(vae=adamax(1e-2, num_steps)),
+        kl=annealing(num_steps, 0.5),
+        balance_kl=True,
+        regularization=dict(vae=regularization(1e-2)),
+    )
+
+
+def small_lsgm_stage(
+    smoke: bool,
+    num_steps: int,
+    batch_size: int,
+    *,
+    prior: dict[str, Any],
+    prior_lr: float,
+    prior_penalty: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Stage 2: VAE and score prior together.
+
+    Args:
+      prior_penalty: regularisation of the prior.
+    """
+    penalties = {} if prior_penalty is None else dict(prior=prior_penalty)
+    return stage(
+        smoke,
+        prior=prior,
+        num_steps=num_steps,
+        batch_size=batch_size,
+        optimizers=dict(vae=adam(1e-4, num_steps), prior=adam(prior_lr, num_steps)),
+        kl=annealing(num_steps, 0.1, coeff_min=0.7),
+        regularization=dict(vae=regularization(1e-2), **penalties),
+    )
+
+
 def evaluation(smoke: bool, **fields: Any) -> dict[str, Any]:
     """What is measured; in a smoke test on next to nothing."""
     if smoke:
@@ -199,33 +239,19 @@ def binary_run(
             postprocess_cells=3,
         )
     )
-    regular = dict(vae=regularization(1e-2))
     return new_config(
         seed=0,
         data=binary_digits(source),
         vae=vae,
         stage_order=("vae", "lsgm"),
         stages=dict(
-            vae=stage(
+            vae=small_vae_stage(smoke, vae_steps, batch_size=128),
+            lsgm=small_lsgm_stage(
                 smoke,
-                prior=normal_prior(),
-                num_steps=vae_steps,
+                prior_steps,
                 batch_size=128,
-                optimizers=dict(vae=adamax(1e-2, vae_steps)),
-                kl=annealing(vae_steps, 0.5),
-                balance_kl=True,
-                regularization=regular,
-            ),
-            lsgm=stage(
-                smoke,
                 prior=score_prior(network=small_ncsnpp(smoke, blocks_per_level=8)),
-                num_steps=prior_steps,
-                batch_size=128,
-                optimizers=dict(
-                    vae=adam(1e-4, prior_steps), prior=adam(3e-4, prior_steps)
-                ),
-                kl=annealing(prior_steps, 0.1, coeff_min=0.7),
-                regularization=regular,
+                prior_lr=3e-4,
             ),
         ),
         evaluation=evaluation(smoke),

@@ -75,15 +75,6 @@ def sampler(smoke: bool, tolerance: float, t_end: float = 1e-5) -> dict[str, Any
     return common.adaptive_ode(1e-1 if smoke else tolerance, t_end)
 
 
-def importance(weighting: str, t_min: float = 1e-2) -> dict[str, Any]:
-    """Times in proportion to what they contribute under this weighting."""
-    return piece(
-        "objectives.time_sampling:Importance",
-        weighting=piece(f"objectives.weighting:{weighting}"),
-        t_min=t_min,
-    )
-
-
 def geometric() -> dict[str, Any]:
     """The geometric SDE, whose time integrals start at zero."""
     return piece(

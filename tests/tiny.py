@@ -99,7 +99,7 @@ def score_prior(**fields: Any) -> dict[str, Any]:
                 dropout=0.0,
             ),
             weighting=piece("objectives.weighting:Likelihood"),
-            time_sampler=common.likelihood_importance(1e-2),
+            time_sampler=common.importance("Likelihood"),
             sampler=piece("samplers.ddim:DDIM", num_steps=3),
         )
         | fields,

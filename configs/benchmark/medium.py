@@ -17,8 +17,6 @@ STEPS = 1000
 def get_config(arg: str = "full") -> ConfigDict:
     """The sizes; ``smoke`` has tiny ones."""
     smoke = common.variant(arg, "full", "smoke") == "smoke"
-    regular = dict(vae=common.regularization(1e-2))
-    unweighted = piece("objectives.weighting:Unweighted")
     cells = 1 if smoke else 2
     network = common.small_ncsnpp(
         smoke,
@@ -55,36 +53,19 @@ def get_config(arg: str = "full") -> ConfigDict:
         ),
         stage_order=("vae", "lsgm"),
         stages=dict(
-            vae=common.stage(
+            vae=common.small_vae_stage(smoke, STEPS, batch_size=8),
+            lsgm=common.small_lsgm_stage(
                 smoke,
-                prior=common.normal_prior(),
-                num_steps=STEPS,
+                STEPS,
                 batch_size=8,
-                optimizers=dict(vae=common.adamax(1e-2, STEPS)),
-                kl=common.annealing(STEPS, 0.5),
-                balance_kl=True,
-                regularization=regular,
-            ),
-            lsgm=common.stage(
-                smoke,
                 prior=common.score_prior(
                     network=network,
                     mixing_logit_init=-3.0,
-                    weighting=unweighted,
-                    time_sampler=piece(
-                        "objectives.time_sampling:Importance",
-                        weighting=unweighted,
-                        t_min=1e-2,
-                    ),
+                    weighting=piece("objectives.weighting:Unweighted"),
+                    time_sampler=common.importance("Unweighted"),
                 ),
-                num_steps=STEPS,
-                batch_size=8,
-                optimizers=dict(
-                    vae=common.adam(1e-4, STEPS), prior=common.adam(1e-4, STEPS)
-                ),
-                kl=common.annealing(STEPS, 0.1, coeff_min=0.7),
-                regularization=regular
-                | dict(prior=piece("elbo:Regularization", norm=1e-2)),
+                prior_lr=1e-4,
+                prior_penalty=piece("elbo:Regularization", norm=1e-2),
             ),
         ),
         evaluation=common.evaluation(smoke),

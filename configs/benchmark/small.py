@@ -17,7 +17,6 @@ STEPS = 1000
 def get_config(arg: str = "full") -> ConfigDict:
     """The sizes; ``smoke`` has tiny ones."""
     smoke = common.variant(arg, "full", "smoke") == "smoke"
-    regular = dict(vae=common.regularization(1e-2))
     vae = common.small_nvae(
         base_channels=4 if smoke else 16,
         latents_per_group=2 if smoke else 20,
@@ -38,26 +37,13 @@ def get_config(arg: str = "full") -> ConfigDict:
         vae=vae,
         stage_order=("vae", "lsgm"),
         stages=dict(
-            vae=common.stage(
+            vae=common.small_vae_stage(smoke, STEPS, batch_size=16),
+            lsgm=common.small_lsgm_stage(
                 smoke,
-                prior=common.normal_prior(),
-                num_steps=STEPS,
+                STEPS,
                 batch_size=16,
-                optimizers=dict(vae=common.adamax(1e-2, STEPS)),
-                kl=common.annealing(STEPS, 0.5),
-                balance_kl=True,
-                regularization=regular,
-            ),
-            lsgm=common.stage(
-                smoke,
                 prior=common.score_prior(network=network),
-                num_steps=STEPS,
-                batch_size=16,
-                optimizers=dict(
-                    vae=common.adam(1e-4, STEPS), prior=common.adam(3e-4, STEPS)
-                ),
-                kl=common.annealing(STEPS, 0.1, coeff_min=0.7),
-                regularization=regular,
+                prior_lr=3e-4,
             ),
         ),
         evaluation=common.evaluation(smoke),

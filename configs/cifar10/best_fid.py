@@ -51,7 +51,7 @@ def get_config(arg: str = "full") -> ConfigDict:
                     network=published.ncsnpp(smoke, 512, (1, 1, 1), fir=True),
                     mixing_logit_init=-3.0,
                     weighting=piece("objectives.weighting:Unweighted"),
-                    time_sampler=published.importance("Unweighted"),
+                    time_sampler=common.importance("Unweighted"),
                     sampler=published.sampler(smoke, 1e-5, t_end=1e-6),
                 ),
                 epochs=1875,

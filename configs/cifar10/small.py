@@ -20,7 +20,6 @@ VAE_STEPS, PRIOR_STEPS = 60_000, 120_000
 def get_config(arg: str = "full") -> ConfigDict:
     """The run; ``smoke`` takes two steps a stage."""
     smoke = common.variant(arg, "full", "smoke") == "smoke"
-    unweighted = piece("objectives.weighting:Unweighted")
     network = piece(
         "networks.ncsnpp:NCSNpp",
         channels=8 if smoke else 128,
@@ -57,39 +56,19 @@ def get_config(arg: str = "full") -> ConfigDict:
         ),
         stage_order=("vae", "lsgm"),
         stages=dict(
-            vae=common.stage(
+            vae=common.small_vae_stage(smoke, VAE_STEPS, batch_size=64),
+            lsgm=common.small_lsgm_stage(
                 smoke,
-                prior=common.normal_prior(),
-                num_steps=VAE_STEPS,
+                PRIOR_STEPS,
                 batch_size=64,
-                optimizers=dict(vae=common.adamax(1e-2, VAE_STEPS)),
-                kl=common.annealing(VAE_STEPS, 0.5),
-                balance_kl=True,
-                regularization=dict(vae=common.regularization(1e-2)),
-            ),
-            lsgm=common.stage(
-                smoke,
                 prior=common.score_prior(
                     network=network,
                     mixing_logit_init=-3.0,
-                    weighting=unweighted,
-                    time_sampler=piece(
-                        "objectives.time_sampling:Importance",
-                        weighting=unweighted,
-                        t_min=1e-2,
-                    ),
+                    weighting=piece("objectives.weighting:Unweighted"),
+                    time_sampler=common.importance("Unweighted"),
                 ),
-                num_steps=PRIOR_STEPS,
-                batch_size=64,
-                optimizers=dict(
-                    vae=common.adam(1e-4, PRIOR_STEPS),
-                    prior=common.adam(1e-4, PRIOR_STEPS),
-                ),
-                kl=common.annealing(PRIOR_STEPS, 0.1, coeff_min=0.7),
-                regularization=dict(
-                    vae=common.regularization(1e-2),
-                    prior=piece("elbo:Regularization", norm=1e-2),
-                ),
+                prior_lr=1e-4,
+                prior_penalty=piece("elbo:Regularization", norm=1e-2),
             ),
         ),
         evaluation=common.evaluation(smoke),
