@@ -20,12 +20,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lsgm.config import build, plain
+from experiments.tables import markdown_table
 from lsgm.evaluation.timing import time_calls
-from lsgm.experiment import Experiment
-from lsgm.training import state as states
-from lsgm.training.parallel import AXIS, pmap_update, replicate, split_over_devices
-from lsgm.training.step import make_update
+from lsgm.experiment import Experiment, described
+from lsgm.launch import initial_state, mapped_update
+from lsgm.training.parallel import replicate, split_over_devices
 
 MODELS = {
     "S": ("configs.benchmark.small", "full"),
@@ -111,8 +110,7 @@ class StepTime:
 def load(model: str) -> Experiment:
     """Build a model of ``MODELS``; its data are not opened."""
     module, variant = MODELS[model]
-    config = importlib.import_module(module).get_config(variant)
-    return build({"target": "lsgm.experiment:Experiment", **plain(config)})
+    return described(importlib.import_module(module).get_config(variant))
 
 
 def limit_threads(num: int) -> None:
@@ -140,12 +138,10 @@ def time_stage(
     """
     made = load(model)
     stage = made.stages[stage_name]
-    objective = stage.objective(made.vae)
-    optimizers = {g: spec.build() for g, spec in stage.optimizers.items()}
-    params, mutables = objective.init(jax.random.key(0))
-    state = replicate(states.create(jax.random.key(1), params, mutables, optimizers))
+    state = replicate(initial_state(stage, made.vae, jax.random.key(0)))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     levels = split_over_devices(_levels(made, stage.batch_size))
-    mapped = pmap_update(make_update(objective, optimizers, stage.ema, AXIS))
+    mapped = mapped_update(stage, made.vae)
     start = time.perf_counter()
     update = mapped.lower(state, levels).compile()
     compile_seconds = time.perf_counter() - start
@@ -168,7 +164,7 @@ def time_stage(
         model=model,
         stage=stage_name,
         batch_size=stage.batch_size,
-        parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
+        parameters=parameters,
         compile_seconds=compile_seconds,
         seconds=(timing.median, min(timing.repeats), max(timing.repeats)),
         gflop=update.cost_analysis()["flops"] / 1e9,
@@ -217,9 +213,7 @@ def markdown(found: list[StepTime]) -> str:
         + ", ".join(f"{row.matmul_gflops:.0f}" for row in found)
         + " GFLOP/s",
         "",
-        _line(header),
-        _line(["---", "---"] + ["---:"] * 7),
-        *(_line(_cells(row)) for row in found),
+        *markdown_table(header, [_cells(row) for row in found], texts=2),
         "",
         "The last column is in units of each run's own matrix product; a ratio under "
         "about 1.5 is noise.",
@@ -264,7 +258,3 @@ def _cells(row: StepTime) -> list[str]:
         memory,
         ratio,
     ]
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.tables import markdown_table
 from lsgm import numerics
 from lsgm.objectives.time_sampling import Importance, TimeSampler, Uniform
 from lsgm.objectives.weighting import (
@@ -108,14 +109,13 @@ def rows(batches: int, batch_size: int, t_min: float) -> Iterator[Row]:
         for times, sampler in time_samplers(t_min).items():
             try:
                 found = batch_means(sde, sampler, batches, batch_size)
-            except ValueError as error:  # the proposal is not a density
-                found = {name: str(error) for name in exact}
-            for name, means in found.items():
-                where = (sde_name, name, times)
-                if isinstance(means, str):
+            except ValueError:  # the proposal is not a density
+                for name in exact:
+                    where = (sde_name, name, times)
                     yield Row(*where, *(math.nan,) * 5, note="no density")
-                    continue
-                row = summary(where, means, exact[name], batch_size)
+                continue
+            for name, means in found.items():
+                row = summary((sde_name, name, times), means, exact[name], batch_size)
                 base = uniform.setdefault(name, row.variance)
                 yield dataclasses.replace(row, relative=row.variance / base)
 
@@ -252,8 +252,7 @@ def markdown(found: list[Row], batches: int, batch_size: int, t_min: float) -> s
             part = [r for r in found if (r.sde, r.weighting) == (sde, weighting)]
             exact = next((r.exact for r in part if not math.isnan(r.exact)), math.nan)
             lines += ["", f"## {sde}, {weighting}: exact {exact:.5g}", ""]
-            lines += [_line(header), _line(["---"] + ["---:"] * 4)]
-            lines += [_line(_cells(row)) for row in part]
+            lines += markdown_table(header, [_cells(row) for row in part], texts=1)
     return "\n".join(lines) + "\n"
 
 
@@ -278,7 +277,3 @@ def _cells(row: Row) -> list[str]:
         f"{away:+.1f}",
         f"{row.relative:.3g}",
     ]
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -64,19 +64,18 @@ def main(argv: list[str]) -> None:
     settings = restored.experiment.evaluation
     batch_size = _BATCH.value or settings.batch_size
     temperature = _TEMPERATURE.value or settings.temperature
-    batches, mutables = _RECALIBRATE.value, restored.mutables
+    batches = _RECALIBRATE.value
     if batches is None:
         batches = settings.recalibration_batches
-    if batches:
-        mutables = recalibrate(
-            model,
-            restored.params,
-            mutables,
-            num_batches=batches,
-            batch_size=batch_size,
-            seed=_SEED.value,
-            temperature=temperature,
-        )
+    mutables = recalibrate(
+        model,
+        restored.params,
+        restored.mutables,
+        num_batches=batches,
+        batch_size=batch_size,
+        seed=_SEED.value,
+        temperature=temperature,
+    )
     drawn = sampling.draw(
         model,
         restored.params,

@@ -34,8 +34,8 @@ from lsgm.kl_balance import KLSchedule, balance, group_weights
 from lsgm.model import LatentModel
 from lsgm.networks import spectral
 from lsgm.networks.initialize import evaluate
+from lsgm.priors import normal
 from lsgm.priors.base import Prior, PriorTerms
-from lsgm.sdes.base import LOG_2PI
 from lsgm.typing import Array, Image, Latent, Params, PRNGKey
 from lsgm.vae import Inferred
 
@@ -217,7 +217,7 @@ def neg_log_prior(
         first = tuple(jnp.zeros_like(z) for z in inferred.z[:deepest])
     else:
         first = model.vae.split(terms.cross_entropy)
-    rest = tuple(0.5 * (z**2 + LOG_2PI) for z in inferred.z[deepest:])
+    rest = tuple(normal.neg_log_prob(z) for z in inferred.z[deepest:])
     return first + rest
 
 

@@ -1,6 +1,5 @@
 """Published checkpoints to workdirs of ours, and trained models to published files."""
 
-import hashlib
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsgm import experiment as experiments
+from lsgm.evaluation.weights_file import sha256
 from lsgm.interop import files, ncsnpp_names, nvae_names, published_args
 from lsgm.interop.files import Published, State
 from lsgm.interop.published_config import config_of
@@ -136,13 +136,9 @@ def _cut_off(prior: ScorePrior, params: Params, active: Any) -> Params:
 
 
 def _origin(path: pathlib.Path, run: Published) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
     words = {
         name: value
         for name, value in run.args.items()
         if isinstance(value, str | int | float | bool | list | tuple | None)
     }
-    return {"file": path.name, "sha256": digest.hexdigest(), "args": words}
+    return {"file": path.name, "sha256": sha256(path), "args": words}

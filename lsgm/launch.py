@@ -4,9 +4,10 @@ Layout of a workdir: ``config.json``, the resolved config; ``<stage>/`` with tha
 stage's checkpoints, records, and pictures.
 """
 
+import functools
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -25,6 +26,8 @@ from lsgm.training.stage import Stage
 from lsgm.training.state import TrainState
 from lsgm.training.step import make_update
 from lsgm.training.writers import Writers
+from lsgm.typing import PRNGKey
+from lsgm.vae import VAE
 
 
 class WorkdirError(RuntimeError):
@@ -67,34 +70,26 @@ def train_stage(
 ) -> TrainState:
     """Train one stage to its end and return its last state."""
     stage = experiment.stages[name]
-    objective = stage.objective(experiment.vae)
-    optimizers = {g: spec.build() for g, spec in stage.optimizers.items()}
-
-    def init() -> TrainState:
-        init_key, run_key = jax.random.split(key)
-        params, mutables = objective.init(init_key)
-        return states.create(run_key, params, mutables, optimizers)
-
-    batches = experiment.data.train_batches(
-        experiment.seed,
-        stage.batch_size,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
+    init = functools.partial(initial_state, stage, experiment.vae, key)
     with Checkpoints(folder / "checkpoints") as checkpoints:
         restored = checkpoints.restore_latest(jax.eval_shape(init))
+        if restored is not None and int(restored.state.step) == stage.num_steps:
+            return restored.state
+        batches = experiment.data.train_batches(
+            experiment.seed,
+            stage.batch_size,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
         if restored is None:
             state = inherit(init(), carried, stage)
             state, window = inactive.drop(state, stage, experiment.vae, batches), []
         else:
             state, window = restored.state, restored.meta["window"]
-        step = int(state.step)
-        if step == stage.num_steps:
-            return state
-        with Writers(folder, name, step, stage.num_steps) as writers:
+        with Writers(folder, name, int(state.step), stage.num_steps) as writers:
             loop = Loop(
                 stage=stage,
-                update=pmap_update(make_update(objective, optimizers, stage.ema, AXIS)),
+                update=mapped_update(stage, experiment.vae),
                 batches=batches.iterate,
                 checkpoints=checkpoints,
                 writers=writers,
@@ -102,6 +97,20 @@ def train_stage(
                 meta=meta,
             )
             return loop.run(replicate(state), window, stop)
+
+
+def initial_state(stage: Stage, vae: VAE, key: PRNGKey) -> TrainState:
+    """The state that a stage starts from where there is nothing to inherit."""
+    init_key, run_key = jax.random.split(key)
+    params, mutables = stage.objective(vae).init(init_key)
+    return states.create(run_key, params, mutables, stage.transformations())
+
+
+def mapped_update(stage: Stage, vae: VAE) -> Callable[..., Any]:
+    """The stage's update, mapped over all devices."""
+    return pmap_update(
+        make_update(stage.objective(vae), stage.transformations(), stage.ema, AXIS)
+    )
 
 
 def observers(experiment: Experiment, stage: Stage) -> list[Any]:
@@ -123,7 +132,7 @@ def inherit(state: TrainState, carried: TrainState | None, stage: Stage) -> Trai
     for group in (params.keys() & carried.params.keys()) - set(stage.fresh):
         params[group] = carried.params[group]
         mutables[group] = {**mutables[group], **carried.mutables[group]}
-    opt = {g: spec.build().init(params[g]) for g, spec in stage.optimizers.items()}
+    opt = {g: tx.init(params[g]) for g, tx in stage.transformations().items()}
     ema = {g: stage.ema.init(params[g]) for g in stage.optimizers}
     return state.replace(params=params, opt=opt, ema=ema, mutables=mutables)
 

@@ -81,10 +81,8 @@ def measure(subject: Subject, seed: int) -> Measured:
 
 
 def recalibrated(subject: Subject, seed: int) -> Subject:
-    """The subject with the statistics to sample with, if the settings ask for it."""
+    """The subject with the statistics to sample with."""
     settings = subject.settings
-    if not settings.recalibration_batches:
-        return subject
     mutables = recalibrate(
         subject.model,
         subject.params,

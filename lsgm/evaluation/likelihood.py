@@ -30,9 +30,9 @@ import numpy as np
 from lsgm import numerics
 from lsgm.evaluation.bound import bits_per_dim, estimate_mean
 from lsgm.model import LatentModel
+from lsgm.priors import normal
 from lsgm.samplers.likelihood import Probes, gaussian, rademacher, unit_vectors
 from lsgm.samplers.probability_flow import ProbabilityFlow
-from lsgm.sdes.base import LOG_2PI
 from lsgm.typing import Array, Latent, Levels, Params, PRNGKey
 
 
@@ -142,7 +142,7 @@ def encode_fn(model: LatentModel) -> Callable[..., Encoded]:
             z0=vae.join(inferred.z),
             reconstruction=-total(vae.likelihood_of(inferred.out).log_prob(x)),
             neg_entropy=sum((total(log_q) for log_q in inferred.log_q), zero),
-            rest=sum((total(0.5 * (z**2 + LOG_2PI)) for z in finer), zero),
+            rest=sum((total(normal.neg_log_prob(z)) for z in finer), zero),
         )
 
     return encode

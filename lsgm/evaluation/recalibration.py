@@ -36,9 +36,12 @@ def recalibrate(
 
     Args:
       num_batches, batch_size: how many latents to generate; the batch is large
-        enough where its own statistics are steady.
+        enough where its own statistics are steady. No batches change nothing.
       temperature: that of the samples to come.
     """
+
+    if not num_batches:
+        return mutables
 
     @jax.jit
     def statistics(params: Params, mutables: Params, key: PRNGKey) -> Params:

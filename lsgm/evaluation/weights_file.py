@@ -77,4 +77,5 @@ def read(path: pathlib.Path) -> Params:
 
 def sha256(path: pathlib.Path) -> str:
     """Hexadecimal SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

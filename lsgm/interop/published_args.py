@@ -72,15 +72,12 @@ def datasets(vae: VAE) -> Iterator[str]:
 def vae_args(vae: VAE, dataset: str) -> dict[str, Any]:
     """Arguments of the VAE."""
     network, likelihood = vae.network, vae.likelihood
-    target = f"{type(likelihood).__module__}:{type(likelihood).__name__}"
-    known = {piece: name for name, piece in nvae_args.LIKELIHOODS.items()}
-    if target not in known:
-        raise ValueError(f"vae.likelihood: published are {', '.join(known)}")
+    decoder_dist = _kind(nvae_args.LIKELIHOODS, likelihood, "vae.likelihood")
     return {
         "dataset": dataset,
-        "decoder_dist": known[target],
+        "decoder_dist": decoder_dist,
         # Bits of the stored image; binary ones are drawn from eight.
-        "num_x_bits": 8 if known[target] == "bin" else likelihood.num_bits,
+        "num_x_bits": 8 if decoder_dist == "bin" else likelihood.num_bits,
         "channel_mult": list(network.channel_mult),
         "use_se": network.use_se,
         "progressive_input_vae": "input_skip" if network.input_skip else "none",
@@ -110,12 +107,8 @@ def prior_args(prior: ScorePrior) -> dict[str, Any]:
         "mixed_prediction": prior.mixed,
         "mixing_logit_init": prior.mixing_logit_init,
     }
-    kinds = {target: name for name, target in published_config.SDES.items()}
-    kind = f"{type(sde).__module__}:{type(sde).__name__}"
-    if kind not in kinds:
-        raise ValueError(f"prior.sde = {sde!r}: published are {', '.join(kinds)}")
     process = {
-        "sde_type": kinds[kind],
+        "sde_type": _kind(published_config.SDES, sde, "prior.sde"),
         "sigma2_0": getattr(sde, "var_0", getattr(sde, "var_min", 0.0)),
         "sigma2_min": getattr(sde, "var_min", 1e-4),
         "sigma2_max": getattr(sde, "var_max", 0.99),
@@ -147,6 +140,15 @@ def _multipliers(args: Mapping[str, Any]) -> tuple[int, ...] | None:
         return ncsnpp_names.channel_mult(args)
     except ValueError:
         return None
+
+
+def _kind(targets: Mapping[str, str], value: Any, key: str) -> str:
+    """The published name of the class of ``value``."""
+    target = f"{type(value).__module__}:{type(value).__name__}"
+    if target not in targets.values():
+        known = ", ".join(targets.values())
+        raise ValueError(f"{key} = {value!r}: published are {known}")
+    return _name(targets, target)
 
 
 def _name(names: Mapping[str, str], value: str) -> str:

@@ -14,6 +14,11 @@ from lsgm.sdes.base import LOG_2PI
 from lsgm.typing import Array, Latent, Params, PRNGKey, PRNGKeys
 
 
+def neg_log_prob(z: Latent) -> Latent:
+    """-log N(z; 0, I) per variable in nats."""
+    return 0.5 * (z**2 + LOG_2PI)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StandardNormal:
     """p(z0) = N(0, I): no parameters, no network calls."""
@@ -59,7 +64,7 @@ class StandardNormal:
         del params, mutables, draws, train, dropout_key
         return PriorTerms(
             losses={},
-            cross_entropy=0.5 * (z0**2 + LOG_2PI),
+            cross_entropy=neg_log_prob(z0),
             metrics={},
             kernels={},
             scales={},
@@ -76,7 +81,7 @@ class StandardNormal:
     ) -> LogLikelihood:
         """Exact, and no network call; nothing is solved."""
         del params, mutables, flow, probes
-        log_prob = sum_per_example(-0.5 * (z0**2 + LOG_2PI))
+        log_prob = -sum_per_example(neg_log_prob(z0))
         return LogLikelihood(log_prob, z0, jnp.zeros((), jnp.int32))
 
     def sample(

@@ -77,11 +77,12 @@ class ScoreDraws(NamedTuple):
 
 
 class Look(NamedTuple):
-    """The network's one answer: states, times, residual, what it made known."""
+    """One call of the network: states, times, squared error per variable, and what
+    the layers made known."""
 
     u: Latent
     t: Time
-    residual: Latent
+    error: Latent
     sown: Params
 
 
@@ -198,7 +199,8 @@ class ScorePrior:
             residual, sown = self._residual(
                 params, mutables, u, t, train=train, dropout_key=key
             )
-            return Look(u, t, residual, sown)
+            error = squared_error(self.sde, draws.eps, residual, u, t)
+            return Look(u, t, error, sown)
 
         t, density = self.time_sampler.times(self.sde, draws.rho)
         if self.encoder_times is None:
@@ -213,7 +215,7 @@ class ScorePrior:
             for_encoder = look(z0, t, keys[1])
         weight = self.weighting(self.sde, own.t) / density
         return PriorTerms(
-            losses={GROUP: weight * sum_per_example(self._error(own, draws.eps))},
+            losses={GROUP: weight * sum_per_example(own.error)},
             cross_entropy=self._cross_entropy(
                 z0, for_encoder, draws.eps, density_encoder
             ),
@@ -281,18 +283,14 @@ class ScorePrior:
         logit = own["mixing_logit"] if self.mixed else None
         return mixed_residual(self.sde, eps_prime, u, t, logit), sown
 
-    def _error(self, look: Look, eps: Latent) -> Latent:
-        return squared_error(self.sde, eps, look.residual, look.u, look.t)
-
     def _cross_entropy(
         self, z0: Latent, look: Look, eps: Latent, density: Time
     ) -> Latent:
         """Eq. (3), or Eq. (2) without a control variate."""
         t_min = (self.encoder_times or self.time_sampler).t_min
-        t, error = look.t, self._error(look, eps)
+        u, t, error = look.u, look.t, look.error
         if self.control_variate:
-            nothing = look._replace(residual=jnp.zeros_like(look.residual))
-            error -= self._error(nothing, eps)
+            error -= squared_error(self.sde, eps, jnp.zeros_like(u), u, t)
         integral = expand_to(Likelihood()(self.sde, t) / density, error) * error
         if self.control_variate:
             rest = self.sde.normal_bound(z0, t_min) - self.sde.prior_kl(z0)

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+import optax
+
 from lsgm.elbo import Objective, Regularization
 from lsgm.kl_balance import KLSchedule
 from lsgm.model import LatentModel
@@ -99,6 +101,10 @@ class Stage:
             )
         if self.drop_inactive < 0:
             raise ValueError(f"drop_inactive = {self.drop_inactive}: must be >= 0")
+
+    def transformations(self) -> dict[str, optax.GradientTransformation]:
+        """The optimisers by parameter group."""
+        return {group: spec.build() for group, spec in self.optimizers.items()}
 
     def objective(self, vae: VAE) -> Objective:
         """The losses that this stage descends."""

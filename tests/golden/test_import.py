@@ -16,7 +16,8 @@ from lsgm import exchange
 from lsgm.interop import files
 from lsgm.restore import restore
 from tests.conftest import golden_dir, golden_files
-from tests.golden.vae_fixture import RTOL_OF_MAX, Golden, nchw, nhwc
+from tests.golden.test_ncsnpp import assert_close
+from tests.golden.vae_fixture import Golden, nchw, nhwc
 
 QUICK = {"xla_backend_optimization_level": 0}
 # A base with both state dictionaries, and a variant with a run's arguments for it.
@@ -51,11 +52,6 @@ def run_of(base, variant):
         args=args | words(variant, "args"),
         step=199,
     )
-
-
-def assert_close(ours, theirs, relative=RTOL_OF_MAX):
-    assert ours.shape == theirs.shape
-    assert np.abs(np.asarray(ours) - theirs).max() < relative * np.abs(theirs).max()
 
 
 def assert_same(ours, theirs):

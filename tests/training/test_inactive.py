@@ -41,8 +41,7 @@ def silenced(params):
 def start(stage):
     params, mutables = small.variables()
     params = silenced(params)
-    optimizers = {g: spec.build() for g, spec in stage.optimizers.items()}
-    return states.create(jax.random.key(3), params, mutables, optimizers)
+    return states.create(jax.random.key(3), params, mutables, stage.transformations())
 
 
 def test_kl_of_gaussians():

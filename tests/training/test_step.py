@@ -31,7 +31,7 @@ def setting(mode):
 
 
 def optimizers(mode):
-    return {g: spec.build() for g, spec in STAGES[mode].optimizers.items()}
+    return STAGES[mode].transformations()
 
 
 def update_of(mode):
