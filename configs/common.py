@@ -34,7 +34,9 @@ def binary_digits(source: dict[str, Any]) -> dict[str, Any]:
 
 def tfds(dataset: str, **fields: Any) -> dict[str, Any]:
     """A prepared TFDS data set, read from ArrayRecord."""
-    return piece("data.tfds_source:TFDS", dataset=dataset, **fields)
+    return piece(
+        "data.tfds_source:TFDS", dataset=dataset, **({"data_dir": ""} | fields)
+    )
 
 
 def normal_prior() -> dict[str, Any]:

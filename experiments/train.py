@@ -13,6 +13,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from experiments.flag_errors import parse_flags
 from lsgm import experiment, launch
 from lsgm.config import ConfigError
 from lsgm.training.checkpoints import CheckpointError
@@ -56,4 +57,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.mark_flag_as_required("config")
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

@@ -20,7 +20,7 @@ RUNS = [
 
 
 # Recipes at full size are built by ``test_recipes``, in small they differ little.
-SMALL = ("demo", "small")
+SMALL = ("demo", "small", "laptop")
 CASES = [
     pytest.param(
         path,

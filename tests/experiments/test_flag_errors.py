@@ -1,0 +1,48 @@
+"""Overrides on the command line: a mistyped key is named, with the nearest one."""
+
+import sys
+
+import pytest
+from absl import flags
+from ml_collections import config_flags
+
+from experiments import flag_errors
+
+# ml_collections loads config files in a way that Python 3.12 drops.
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+DEMO = "--config=configs/demo.py:smoke"
+
+
+def parsed(monkeypatch, *argv):
+    """The config after ``train *argv``; its flags look at the process's own line."""
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", None, flag_values=values)
+    monkeypatch.setattr(flag_errors.app, "parse_flags_with_usage", values)
+    monkeypatch.setattr(sys, "argv", ["train", *argv])
+    flag_errors.parse_flags(sys.argv)
+    return values.config
+
+
+def test_known_key_is_set(monkeypatch):
+    config = parsed(monkeypatch, DEMO, "--config.stages.vae.num_steps=7")
+    assert config.stages.vae.num_steps == 7
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("--config.sed=3", "sed=3: the config has no key 'sed'. Did you mean 'seed'?"),
+        ("--config.stages.vae.num_step=3", "no key 'num_step'. Did you mean 'num_ste"),
+        ("--config.data.source.nowhere=3", "nowhere=3: the config has no key 'nowhe"),
+    ],
+)
+def test_unknown_key_is_named(monkeypatch, override, said):
+    with pytest.raises(SystemExit) as stopped:
+        parsed(monkeypatch, DEMO, override)
+    assert said in str(stopped.value)
+
+
+def test_an_error_of_the_config_file_itself_keeps_its_traceback(monkeypatch, tmp_path):
+    (tmp_path / "broken.py").write_text("def get_config():\n    return None.seed\n")
+    with pytest.raises(AttributeError, match="NoneType"):
+        parsed(monkeypatch, f"--config={tmp_path}/broken.py")
