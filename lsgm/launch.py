@@ -103,7 +103,8 @@ def initial_state(stage: Stage, vae: VAE, key: PRNGKey) -> TrainState:
     """The state that a stage starts from where there is nothing to inherit."""
     init_key, run_key = jax.random.split(key)
     params, mutables = stage.objective(vae).init(init_key)
-    return states.create(run_key, params, mutables, stage.transformations())
+    transformations = stage.transformations()
+    return states.create(run_key, params, mutables, transformations, stage.averaged)
 
 
 def mapped_update(stage: Stage, vae: VAE) -> Callable[..., Any]:
@@ -133,7 +134,7 @@ def inherit(state: TrainState, carried: TrainState | None, stage: Stage) -> Trai
         params[group] = carried.params[group]
         mutables[group] = {**mutables[group], **carried.mutables[group]}
     opt = {g: tx.init(params[g]) for g, tx in stage.transformations().items()}
-    ema = {g: stage.ema.init(params[g]) for g in stage.optimizers}
+    ema = {g: stage.ema.init(params[g]) for g in stage.averaged}
     return state.replace(params=params, opt=opt, ema=ema, mutables=mutables)
 
 

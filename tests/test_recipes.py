@@ -207,9 +207,9 @@ def test_third_stage_takes_the_vae_and_a_prior_of_its_own():
 
     def begin(name):
         params, mutables = shapes(recipe, name)
-        optimizers = {g: o.build() for g, o in stages[name].optimizers.items()}
+        stage, key = stages[name], jax.random.key(0)
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), (params, mutables))
-        return states.create(jax.random.key(0), *zeros, optimizers)
+        return states.create(key, *zeros, stage.transformations(), stage.averaged)
 
     def third():
         return inherit(begin("prior"), begin("lsgm"), stages["prior"])
@@ -222,11 +222,11 @@ def test_third_stage_takes_the_vae_and_a_prior_of_its_own():
 
 def test_groups_that_start_anew_are_not_inherited():
     stage = opened("celeba_hq_256.qualitative").stages["prior"]
-    optimizers = {g: o.build() for g, o in stage.optimizers.items()}
+    key, optimizers = jax.random.key(0), stage.transformations()
 
     def state(value):
         params = {g: {"w": jnp.full(2, value)} for g in ("vae", "prior")}
-        return states.create(jax.random.key(0), params, params, optimizers)
+        return states.create(key, params, params, optimizers, stage.averaged)
 
     found = inherit(state(1.0), state(2.0), stage)
     for tree in (found.params, found.mutables):

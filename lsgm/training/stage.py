@@ -30,12 +30,12 @@ class Stage:
       drop_inactive: when the stage starts, latent channels with at most so many
         nats of KL to N(0, I) per image are left to the Normal prior
         (``lsgm.training.inactive``); None keeps all.
-      ema: averaging of the trained groups' parameters.
+      ema: averaging of the trained groups' parameters, see ``averaged``.
       num_steps: updates; batch_size: examples per update over all devices.
       log_every, sample_every, eval_every, checkpoint_every: periods in steps.
       reference_compatible: published behaviour where it deviates from the
         mathematics, of the losses (``lsgm.elbo.Objective``), the prior's
-        estimators and the decoder's likelihood.
+        estimators and the decoder's likelihood; and no averaging of the VAE.
     """
 
     prior: Any
@@ -101,6 +101,13 @@ class Stage:
             )
         if self.drop_inactive < 0:
             raise ValueError(f"drop_inactive = {self.drop_inactive}: must be >= 0")
+
+    @property
+    def averaged(self) -> tuple[str, ...]:
+        """Groups whose parameters are averaged: all that are trained; as published,
+        all but the VAE, which is evaluated as it stands."""
+        kept = {"vae"} if self.reference_compatible else set()
+        return tuple(group for group in self.optimizers if group not in kept)
 
     def transformations(self) -> dict[str, optax.GradientTransformation]:
         """The optimisers by parameter group."""

@@ -17,7 +17,7 @@ class TrainState(flax.struct.PyTreeNode):
       key: the run's root key; it never changes, every step folds its number in.
       params: parameters by group.
       opt: optimiser state by trained group.
-      ema: averaged parameters by trained group.
+      ema: averaged parameters by averaged group.
       mutables: by group: batch statistics, power-iteration vectors, masks.
     """
 
@@ -35,14 +35,19 @@ class TrainState(flax.struct.PyTreeNode):
 
 
 def create(
-    key: PRNGKey, params: Params, mutables: Params, optimizers: dict[str, Any]
+    key: PRNGKey,
+    params: Params,
+    mutables: Params,
+    optimizers: dict[str, Any],
+    averaged: tuple[str, ...],
 ) -> TrainState:
-    """The state before the first step, for these trained groups' optimisers."""
+    """The state before the first step, for these trained groups' optimisers and the
+    ``averaged`` ones among them."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         key=key,
         params=params,
         opt={g: optimizer.init(params[g]) for g, optimizer in optimizers.items()},
-        ema={g: jax.tree.map(jnp.copy, params[g]) for g in optimizers},
+        ema={g: jax.tree.map(jnp.copy, params[g]) for g in averaged},
         mutables=mutables,
     )

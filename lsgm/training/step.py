@@ -108,5 +108,6 @@ def _apply(
     for g, grad in grads.items():
         updates, opt[g] = optimizers[g].update(grad, state.opt[g], state.params[g])
         params[g] = optax.apply_updates(state.params[g], updates)
-        averaged[g] = ema.update(params[g], state.ema[g], state.step)
+        if g in averaged:
+            averaged[g] = ema.update(params[g], state.ema[g], state.step)
     return state.replace(params=params, opt=opt, ema=averaged, mutables=mutables)

@@ -35,7 +35,7 @@ def new_state(seed: int = 0, width: int = 3) -> TrainState:
         "prior": {"active": jax.random.bits(key, (4096,), jnp.uint32)},
     }
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))
-    return create(run_key, params, mutables, {"vae": optimizer})
+    return create(run_key, params, mutables, {"vae": optimizer}, ("vae",))
 
 
 def at(state: TrainState, step: int) -> TrainState:

@@ -41,7 +41,10 @@ def silenced(params):
 def start(stage):
     params, mutables = small.variables()
     params = silenced(params)
-    return states.create(jax.random.key(3), params, mutables, stage.transformations())
+    optimizers = stage.transformations()
+    return states.create(
+        jax.random.key(3), params, mutables, optimizers, stage.averaged
+    )
 
 
 def test_kl_of_gaussians():

@@ -26,7 +26,10 @@ def setting(mode):
     """Objective and state, with averages that are not the parameters."""
     objective = STAGES[mode].objective(small.vae())
     params, mutables = small.variables()
-    state = states.create(jax.random.key(1), params, mutables, optimizers(mode))
+    stage = STAGES[mode]
+    state = states.create(
+        jax.random.key(1), params, mutables, optimizers(mode), stage.averaged
+    )
     return objective, state.replace(ema=small.variables(seed=2)[0])
 
 
@@ -139,3 +142,18 @@ def test_non_finite_update_is_skipped_and_counted():
     jax.tree.map(np.testing.assert_array_equal, new.params["vae"], state.params["vae"])
     jax.tree.map(np.testing.assert_array_equal, new.opt, state.opt)
     jax.tree.map(np.testing.assert_array_equal, new.mutables, state.mutables)
+
+
+def test_as_published_all_but_the_vae_is_averaged():
+    stage = small.stage(reference_compatible=True)
+    optimizers, objective = stage.transformations(), stage.objective(small.vae())
+    state = states.create(
+        jax.random.key(1), *small.variables(), optimizers, stage.averaged
+    )
+    update = make_update(objective, optimizers, stage.ema, AXIS)
+    mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:1]), (AXIS,))
+    mapped = jax.shard_map(update, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P())
+    new, _ = jax.eval_shape(mapped, state, small.levels())
+    assert set(new.opt) == {"vae", "prior"}
+    assert set(new.ema) == {"prior"}
+    assert state.averaged["vae"] is state.params["vae"]
