@@ -104,20 +104,34 @@ def rows(batches: int, batch_size: int, t_min: float) -> Iterator[Row]:
     """Every process with every weighting and time sampler, uniform times first."""
     for sde_name, sde in SDES.items():
         uniform: dict[str, float] = {}
-        exact = {n: quadrature(sde, w, t_min) for n, w in WEIGHTINGS.items()}
+        exact = {
+            name: quadrature(sde, weighting, t_min)
+            for name, weighting in WEIGHTINGS.items()
+            if is_weight(sde, weighting, t_min)
+        }
+        for name in WEIGHTINGS.keys() - exact.keys():
+            note = "no weight: negative or infinite for this process"
+            yield Row(sde_name, name, "any", *(math.nan,) * 5, note=note)
         exact[CONTROLLED] = exact["likelihood"]
         for times, sampler in time_samplers(t_min).items():
             try:
                 found = batch_means(sde, sampler, batches, batch_size)
-            except ValueError:  # the proposal is not a density
+            except ValueError as error:  # the proposal is not a density
                 for name in exact:
                     where = (sde_name, name, times)
-                    yield Row(*where, *(math.nan,) * 5, note="no density")
+                    yield Row(*where, *(math.nan,) * 5, note=str(error))
                 continue
-            for name, means in found.items():
-                row = summary((sde_name, name, times), means, exact[name], batch_size)
+            for name in exact:
+                where = (sde_name, name, times)
+                row = summary(where, found[name], exact[name], batch_size)
                 base = uniform.setdefault(name, row.variance)
                 yield dataclasses.replace(row, relative=row.variance / base)
+
+
+def is_weight(sde: ScalarSDE, weighting: Weighting, t_min: float) -> bool:
+    """Whether w(t) is finite and not negative at all times."""
+    w = numerics.on_host(lambda t: weighting(sde, t), np.linspace(t_min, 1, 1000)[1:])
+    return bool(np.isfinite(w).all() and (w >= 0).all())
 
 
 def time_samplers(t_min: float) -> dict[str, TimeSampler]:

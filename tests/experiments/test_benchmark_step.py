@@ -65,6 +65,7 @@ def test_peak_memory_is_reset_and_seen():
     assert 35 < during - before < 80
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["S", "M"])
 def test_sizes_are_those_of_the_published_figures(model):
     made = step.load(model)

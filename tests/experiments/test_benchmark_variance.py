@@ -58,7 +58,8 @@ def test_every_estimator_has_the_mean_of_the_quadrature(found):
     for where, row in found.items():
         assert abs(row.mean - row.exact) < 4.5 * row.standard_error, where
         # Times proposed for one weighting leave another with heavy tails.
-        assert row.standard_error < 0.25 * row.exact, where
+        heavy = where == ("rescaled", "for likelihood")
+        assert row.standard_error < (0.25 if heavy else 0.05) * row.exact, where
         assert not row.note
 
 
@@ -111,6 +112,13 @@ def test_proposal_without_density_is_refused():
     sampler = Importance(weighting=Rescaled(), t_min=T_MIN)
     with pytest.raises(ValueError, match="not a density"):
         variance.batch_means(VESDE(var_max=50.0), sampler, 2, BATCH)
+
+
+def test_a_weight_with_a_pole_is_left_out():
+    """1 / (1 - var) where the variance passes one on its way to 50."""
+    assert not variance.is_weight(VESDE(var_max=50.0), Rescaled(), T_MIN)
+    assert variance.is_weight(VESDE(var_max=50.0), Likelihood(), T_MIN)
+    assert variance.is_weight(VPSDE(), Rescaled(), T_MIN)
 
 
 def test_files_hold_the_rows(tmp_path, found):
