@@ -130,7 +130,7 @@ def test_checkpoint_samples_with_counted_calls(finished):
 
 def test_evaluation_writes_metrics_and_report(finished, tmp_path):
     subject = restore.subject_of(restore.restore(finished), seed=0)
-    measured = evaluate.measure(subject, 0)
+    measured = evaluate.measure(subject, 0, tmp_path)
     evaluate.write(subject, measured, tmp_path)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     found = metrics["bound"]
