@@ -76,7 +76,7 @@ class Walker(NamedTuple):
     Attributes:
       encode: levels [b h w c] -> Code.
       transport: (u, from, to) -> u: the ODE between two times.
-      perturb: (z0, t, key) -> z_t.
+      perturb: (z0, t, eps) -> z_t.
       decode: Code -> images in [0, 1].
     """
 
@@ -95,7 +95,7 @@ def walker(
     return Walker(
         lambda levels: encode(*own, jnp.asarray(levels)),
         lambda u, start, end: transport(*own, u, jnp.float32(start), jnp.float32(end)),
-        lambda z0, t, key: perturb(z0, jnp.float32(t), key),
+        lambda z0, t, eps: perturb(z0, jnp.float32(t), eps),
         lambda code: decode(*own, code.z0, code.rest),
     )
 
@@ -119,8 +119,7 @@ def _maps(model: LatentModel, flow: ProbabilityFlow) -> tuple[Callable[..., Any]
         field = velocity(prior.sde, prior.residual_fn(params, mutables))
         return flow.solve(lambda u, t, _: field(u, t), u, start, end).y
 
-    def perturb(z0: Array, t: Array, key: Any) -> Array:
-        eps = jax.random.normal(key, z0.shape)
+    def perturb(z0: Array, t: Array, eps: Array) -> Array:
         return prior.sde.perturb(z0, jnp.full(z0.shape[:1], t), eps)
 
     return tuple(jax.jit(f) for f in (encode, transport, perturb, model.decode))
@@ -150,8 +149,9 @@ def round_trips(
 ) -> Array:
     """Eq. (1), decoded, for each time: [k b h w c]. The same noise at every time."""
     code = walk.encode(levels)
+    eps = jax.random.normal(key, code.z0.shape)
     trips = [
-        walk.transport(walk.perturb(code.z0, t, key), t, t_end)
+        walk.transport(walk.perturb(code.z0, t, eps), t, t_end)
         if t > t_end
         else code.z0
         for t in times

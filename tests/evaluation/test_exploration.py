@@ -33,7 +33,8 @@ def test_there_and_back_are_the_latents():
     u1 = _walk().transport(z0, FLOW.t_end, 1.0)
     back = _walk().transport(u1, 1.0, FLOW.t_end)
     assert float(jnp.max(jnp.abs(u1 - z0))) > 0.1  # it went somewhere
-    np.testing.assert_allclose(back, z0, atol=2e-3)
+    # Errors of the way to noise grow by 1 / alpha(1) = 150 on the way back.
+    np.testing.assert_allclose(back, z0, atol=150 * 10 * FLOW.rtol)
 
 
 def test_round_trip_of_no_length_is_the_reconstruction():
