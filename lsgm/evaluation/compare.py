@@ -244,6 +244,8 @@ def _change(first: Evaluated, run: Evaluated, row: tuple[str, str]) -> str:
     if obstacles(first, run, row[0]):
         return '<small class="warning">does not compare</small>'
     found = difference(first, run, row)
+    if not found.value:
+        return "<small>the same</small>"
     sign = "−" if found.value < 0 else "+"
     if found.half_width is None:
         return f"<small>{sign}{format_value(abs(found.value))}</small>"

@@ -61,11 +61,11 @@ def parts_of(subject: Subject) -> dict[str, Callable[[Run], Result]]:
             likelihood_part,
             settings.likelihood is not None and prior.has_bound,
         ),
-        "latents": (latents_part, settings.latent_examples > 0),
         "sampling": (sampling_part, True),
         "distance": (distance_part, settings.extractor is not None),
         "pictures": (pictures_part, True),
         "exploration": (exploration_part, settings.exploration is not None),
+        "latents": (latents_part, settings.latent_examples > 0),
     }
     return {name: part for name, (part, wanted) in asked.items() if wanted}
 
