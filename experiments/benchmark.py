@@ -102,16 +102,16 @@ def samplers(out: pathlib.Path) -> str:
         restored = restore(pathlib.Path(_CHECKPOINT.value))
         experiment.check_data(restored.experiment)
         subject = subject_of(restored, seed=0)
-        settings = dict(
+        settings = benchmark_samplers.Settings(
             seeds=_SEEDS.value,
             num_samples=_NUM.value,
             calls=calls,
             num_draws=_DRAWS.value,
         )
-        rows, notes = benchmark_samplers.play(subject, **settings)
+        rows, notes = benchmark_samplers.play(subject, settings)
     except (ConfigError, CheckpointError) as error:
         sys.exit(f"error: {error}")
-    card = benchmark_samplers_report.card(subject, **settings)
+    card = benchmark_samplers_report.card(subject, settings)
     return benchmark_samplers_report.write(rows, card, notes, out)
 
 

@@ -31,6 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
+from jax.core import Tracer
 from scipy.stats import rankdata
 
 from experiments.sampler_entries import (
@@ -41,6 +42,7 @@ from experiments.sampler_entries import (
     families,
     with_calls,
 )
+from experiments.told_apart import told_apart
 from lsgm import numerics
 from lsgm.config import ConfigError
 from lsgm.evaluation import distances
@@ -54,6 +56,7 @@ from lsgm.evaluation.evaluate import Subject, real_images
 from lsgm.priors.score import ScorePrior
 from lsgm.samplers.base import Sampler
 from lsgm.samplers.fixed_grid import FixedGrid
+from lsgm.sdes.base import ScalarSDE
 from lsgm.typing import Array, Time
 
 CALLS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50)
@@ -118,27 +121,32 @@ class Counted:
 
     def __call__(self, u: Array, t: Time) -> Array:
         # diffrax also traces it for the result's shape.
-        self.calls += not isinstance(u, jax.core.Tracer)
+        self.calls += not isinstance(u, Tracer)
         with jax.disable_jit(False):
             return self.residual(u, t)
 
 
-def play(
-    subject: Subject,
-    *,
-    seeds: int,
-    num_samples: int,
-    calls: Sequence[int],
-    num_draws: int,
-) -> tuple[list[Row], list[str]]:
-    """All rows of all rounds, and what had to be left out.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How much is played.
 
-    Args:
-      seeds, num_samples: rounds, and latents of each entry in a round.
+    Attributes:
+      seeds, num_samples: rounds, and latents of each entry in a round, drawn as one
+        batch.
       calls: numbers of network calls for the fixed-grid samplers.
       num_draws: draws of binarised pixels per training image, for log q.
     """
-    tournament = Tournament(subject, num_samples, num_draws)
+
+    seeds: int = 5
+    num_samples: int = 500
+    calls: tuple[int, ...] = CALLS
+    num_draws: int = 5
+
+
+def play(subject: Subject, settings: Settings) -> tuple[list[Row], list[str]]:
+    """All rows of all rounds, and what had to be left out."""
+    tournament = Tournament(subject, settings.num_samples, settings.num_draws)
+    calls, seeds = settings.calls, settings.seeds
     playing = tournament.families()
     chosen = choose(tournament, playing, calls)
     rows: list[Row] = []
@@ -204,8 +212,7 @@ class Tournament:
         """Compile and measure what all rounds share.
 
         Args:
-          num_samples: latents of an entry in a round, drawn as one batch.
-          num_draws: draws of binarised pixels per training image, for log q.
+          num_samples, num_draws: as in ``Settings``.
 
         Raises:
           ConfigError: the checkpoint's prior is not a score prior.
@@ -214,6 +221,10 @@ class Tournament:
         if not isinstance(prior, ScorePrior):
             name = type(prior).__name__
             raise ConfigError("checkpoint", name, "a tournament needs a ScorePrior")
+        if not isinstance(prior.sde, ScalarSDE):
+            name = type(prior.sde).__name__
+            raise ConfigError("checkpoint", name, "a tournament needs a ScalarSDE")
+        self.sde = prior.sde
         self.subject, self.prior, self.num = subject, prior, num_samples
         self.notes: list[str] = []
         self.network = Counted(prior.residual_fn(subject.params, subject.mutables))
@@ -227,9 +238,9 @@ class Tournament:
     def families(self) -> list[Family]:
         """Families that are valid for the process; others are noted."""
         found = []
-        for family in families(self.prior.sde):
+        for family in families(self.sde):
             try:
-                family.variants[0].check(self.prior.sde)
+                family.variants[0].check(self.sde)
             except ValueError as error:
                 self.notes.append(f"{family.name} does not play: {error}")
             else:
@@ -241,7 +252,7 @@ class Tournament:
         noise."""
         noise, finer, encoder = jax.random.split(jax.random.key(seed), 3)
         shape = (self.num, *self.subject.model.vae.prior_shape)
-        u1 = self.prior.sde.prior_sample(noise, shape)
+        u1 = self.sde.prior_sample(noise, shape)
         rest = self.subject.model.finer_latents(finer, self.num)
         latents = self._latents(encoder, seed)
         start = Round(seed, u1, None, latents, rest)
@@ -258,8 +269,7 @@ class Tournament:
 
     def ends(self, round_: Round) -> Iterator[Row]:
         """What is judged without a call: plain noise, and the encoder's latents."""
-        sde: Any = self.prior.sde
-        scale = math.sqrt(sde.data_var / sde.prior_var)
+        scale = math.sqrt(self.sde.data_var / self.sde.prior_var)
         other = ANOTHER + round_.seed
         more = self._latents(jax.random.key(other), other)
         for name, z0 in ((NOISE, scale * round_.u1), (ENCODER, more)):
@@ -287,8 +297,8 @@ class Tournament:
         self.network.calls, start = 0, time.perf_counter()
         key = jax.random.fold_in(jax.random.key(round_.seed), 3)
         with jax.disable_jit():
-            done = sampler(key, self.prior.sde, self.network, round_.u1)
-        z0 = np.asarray(self.prior.sde.lower(done.u))
+            done = sampler(key, self.sde, self.network, round_.u1)
+        z0 = np.asarray(self.sde.lower(done.u))
         seconds = (time.perf_counter() - start) / self.num
         if int(done.nfe) != self.network.calls:
             made = self.network.calls

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from experiments.benchmark_samplers import ENCODER, METRICS, NOISE
-from experiments.sampler_entries import BASELINE, STOCHASTIC_CALLS
+from experiments.sampler_entries import BASELINE, STOCHASTIC
 from lsgm.evaluation.curves import INK, PALE
 
 TITLES = {
@@ -24,7 +24,7 @@ TITLES = {
 }
 
 COLOURS = ("#c2571a", "#1f5fbf", "#177e68", "#8a3f9e", "#b8860b", "#5b6770")
-MARKERS = "osD^vP"
+MARKERS, FAINT = "osD^vP", "#a9b0b8"
 LOGARITHMIC = ("rms", "milliseconds")
 
 
@@ -39,10 +39,14 @@ def draw(found: Sequence[Any]) -> bytes:
         _panel(axes, name, found)
     for axes in places[len(panels) :]:
         axes.set_visible(False)
-    handles, labels = places[0].get_legend_handles_labels()
+    seen = {
+        label: handle
+        for axes in places
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
     figure.legend(
-        handles,
-        labels,
+        list(seen.values()),
+        list(seen),
         loc="outside lower center",
         ncols=4,
         frameon=False,
@@ -56,40 +60,18 @@ def draw(found: Sequence[Any]) -> bytes:
 
 def _panel(axes: Axes, name: str, found: Sequence[Any]) -> None:
     families = list(dict.fromkeys(e.family for e in found if e.variant))
-    lines = [
-        f
-        for f in families
-        if len([e for e in found if e.family == f]) > len(STOCHASTIC_CALLS)
-    ]
-    for family in families:
+    lines = [family for family in families if family not in STOCHASTIC]
+    for at, family in enumerate(lines):
         part = [e for e in found if e.family == family]
-        if family in lines:
-            at = lines.index(family)
-            style = {"color": COLOURS[at % 6], "marker": MARKERS[at % 6], "zorder": 3}
-            style |= {"linewidth": 1.4, "markersize": 3.6}
-        else:
-            style = {
-                "color": "#a9b0b8",
-                "marker": "x",
-                "linewidth": 0.7,
-                "markersize": 4,
-            }
-        label = "stochastic methods" if family not in lines else family
-        _line(axes, name, part, style, label)
+        look = {"color": COLOURS[at % 6], "marker": MARKERS[at % 6], "zorder": 3}
+        _line(axes, name, part, family, linewidth=1.4, markersize=3.6, **look)
+    for family in set(families) - set(lines):
+        part = [e for e in found if e.family == family]
+        look = {"color": FAINT, "marker": "x", "linewidth": 0.7, "markersize": 4}
+        _line(axes, name, part, "stochastic methods", **look)
     solvers = [e for e in found if not e.variant and e.nfe]
-    _line(
-        axes,
-        name,
-        solvers,
-        {
-            "color": INK,
-            "marker": "*",
-            "linestyle": "none",
-            "markersize": 8,
-            "zorder": 4,
-        },
-        "adaptive solvers",
-    )
+    look = {"color": INK, "marker": "*", "linestyle": "none", "markersize": 8}
+    _line(axes, name, solvers, "adaptive solvers", zorder=4, **look)
     _levels(axes, name, found)
     _frame(axes, name, found)
 
@@ -101,9 +83,7 @@ def _values(entry: Any, name: str) -> tuple[float, float]:
     return (math.nan, math.nan) if mean is None else (mean.value, mean.error)
 
 
-def _line(
-    axes: Axes, name: str, part: Sequence[Any], style: dict[str, Any], label: str
-) -> None:
+def _line(axes: Axes, name: str, part: Sequence[Any], label: str, **look: Any) -> None:
     values = np.array([_values(e, name) for e in part]).reshape(-1, 2)
     seen = axes.get_legend_handles_labels()[1]
     axes.errorbar(
@@ -112,7 +92,7 @@ def _line(
         values[:, 1],
         elinewidth=0.8,
         label=None if label in seen else label,
-        **style,
+        **look,
     )
 
 
@@ -146,12 +126,21 @@ def _frame(axes: Axes, name: str, found: Sequence[Any]) -> None:
     axes.spines["bottom"].set_color(PALE)
     if name in LOGARITHMIC:
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         return
-    values = np.array([_values(e, name)[0] for e in found])
-    values = values[np.isfinite(values)]
-    # A few very wrong entries at 1 to 3 calls may leave the picture.
-    middle = np.median(values)
-    room = 2.5 * np.quantile(abs(values - middle), 0.7)
-    low, high = max(values.min(), middle - room), min(values.max(), middle + room)
-    pad = 0.05 * (high - low)
-    axes.set_ylim(low - pad, high + pad)
+    axes.set_ylim(*_view(name, found))
+
+
+def _view(name: str, found: Sequence[Any]) -> tuple[float, float]:
+    """Limits that show the levels and most entries: a few very wrong ones, at one to
+    three calls, may leave the picture."""
+    values = [
+        (e.family, value) for e in found if math.isfinite(value := _values(e, name)[0])
+    ]
+    levels = [v for family, v in values if family in (NOISE, ENCODER, BASELINE)]
+    ends = np.quantile([v for _, v in values], [0.15, 0.85])
+    low, high = min(*levels, ends[0]), max(*levels, ends[1])
+    pad = 0.06 * (high - low)
+    return low - pad, high + pad

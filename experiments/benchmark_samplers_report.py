@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.benchmark_samplers import ENCODER, JUDGING, METRICS, Row, gap
+from experiments.benchmark_samplers import ENCODER, JUDGING, METRICS, Row, Settings, gap
 from experiments.benchmark_samplers_plot import TITLES, draw
 from experiments.sampler_entries import BASELINE
 from experiments.tables import markdown_table
@@ -198,22 +198,16 @@ def _answer_rows(found: Sequence[Entry]) -> list[list[str]]:
     ]
 
 
-def card(
-    subject: Subject,
-    *,
-    seeds: int,
-    num_samples: int,
-    calls: Sequence[int],
-    num_draws: int,
-) -> dict[str, Any]:
+def card(subject: Subject, settings: Settings) -> dict[str, Any]:
     """Where the numbers come from."""
     kept = ("title", "checkpoint", "stage", "step", "parameters", "config_sha256")
-    draws = num_draws if subject.data.binarize == "dynamic" else 1
+    draws = settings.num_draws if subject.data.binarize == "dynamic" else 1
     extractor = subject.settings.extractor
     return {
         **{name: subject.card[name] for name in kept},
-        "rounds": f"seeds 0 to {seeds - 1}, {num_samples} samples each in one batch",
-        "calls": ", ".join(map(str, calls)),
+        "rounds": f"seeds 0 to {settings.seeds - 1}, {settings.num_samples} samples "
+        "each, in one batch",
+        "calls": ", ".join(map(str, settings.calls)),
         "draws of each training image in the aggregate posterior": draws,
         "extractor": None if extractor is None else extractor.name,
         "real images": f"split {subject.settings.reference_split}",

@@ -41,6 +41,13 @@ from lsgm.sdes.base import ScalarSDE
 
 KAPPAS = (25.0, 6.0)
 STOCHASTIC_CALLS = (10, 50)
+STOCHASTIC: dict[str, FixedGrid] = {
+    "Euler-Maruyama": EulerMaruyama(),
+    "reverse diffusion": ReverseDiffusion(),
+    "ancestral, kernel variance": Ancestral(),
+    "ancestral, posterior variance": Ancestral(variance="posterior"),
+    "predictor-corrector": PredictorCorrector(),
+}
 BASELINE, CONVERGED = "RK45 1e-2", "RK45 1e-5"
 
 
@@ -88,19 +95,12 @@ def families(sde: ScalarSDE) -> list[Family]:
         ("Heun", Heun(), karras),
         ("DDIM", DDIM(), of_time),
     ]
-    stochastic: list[tuple[str, FixedGrid]] = [
-        ("Euler-Maruyama", EulerMaruyama()),
-        ("reverse diffusion", ReverseDiffusion()),
-        ("ancestral, kernel variance", Ancestral()),
-        ("ancestral, posterior variance", Ancestral(variance="posterior")),
-        ("predictor-corrector", PredictorCorrector()),
-    ]
     return [
         Family(name, tuple(_started(sde, method, settings)))
         for name, method, settings in table
     ] + [
         Family(name, tuple(_started(sde, method, [{"t_end": 1e-3}])), STOCHASTIC_CALLS)
-        for name, method in stochastic
+        for name, method in STOCHASTIC.items()
     ]
 
 
@@ -142,7 +142,7 @@ def described(sampler: Sampler) -> str:
     """The settings that make a variant, in words."""
     if not isinstance(sampler, FixedGrid):
         return ""
-    order = f"order {sampler.order}, " if "order" in vars(sampler) else ""
+    order = f"order {vars(sampler)['order']}, " if "order" in vars(sampler) else ""
     grid = type(sampler.grid).__name__.lower()
     return f"{order}{grid} grid, t {sampler.t_start:.2g} to {sampler.t_end:.0e}"
 
