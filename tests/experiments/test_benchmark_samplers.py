@@ -74,10 +74,10 @@ def test_an_entry_is_run_counted_and_judged(played):
     exact = jnp.sqrt(VP.alpha(jnp.array([t_end])) ** 2 * VARIANCE)
     solution = tournament.Run(0, 0.0, np.asarray(exact[0] * round_.u1))
     row = played.play(
-        "x", NormalResidual(num_steps=40), round_._replace(solved=solution)
+        "x", NormalResidual(num_steps=12), round_._replace(solved=solution)
     )
-    assert (row.nfe, row.calls, row.seed) == (40, 40, 0)
-    assert row.seconds > 0 and row.rms < 3e-3
+    assert (row.nfe, row.calls, row.seed) == (12, 12, 0)
+    assert row.seconds > 0 and row.rms < 2e-2
     log_q = played.mixture.log_prob(np.asarray(solution.z0)).mean()
     assert row.log_q == pytest.approx(log_q, rel=2e-2)
     assert math.isnan(row.kernel) and math.isnan(row.frechet)
