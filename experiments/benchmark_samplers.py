@@ -53,6 +53,7 @@ from lsgm.evaluation.aggregate_posterior import (
     training_images,
 )
 from lsgm.evaluation.evaluate import Subject, real_images
+from lsgm.evaluation.kernel_distance import kernel_distance
 from lsgm.priors.score import ScorePrior
 from lsgm.samplers.base import Sampler
 from lsgm.samplers.fixed_grid import FixedGrid
@@ -288,7 +289,7 @@ class Tournament:
         if self.real is not None:
             images = np.asarray(self.decode(jnp.asarray(z0), round_.rest))
             fake = self.subject.settings.extractor(images)
-            found["kernel"] = distances.mmd2(fake, self.real)
+            found["kernel"] = kernel_distance(fake, self.real).value
             moments = distances.moments
             found["frechet"] = distances.frechet(moments([fake]), moments([self.real]))
         return Row(*head, **found)
