@@ -52,8 +52,9 @@ from lsgm.evaluation.aggregate_posterior import (
     aggregate_posterior,
     training_images,
 )
-from lsgm.evaluation.evaluate import Subject, real_images
 from lsgm.evaluation.kernel_distance import kernel_distance
+from lsgm.evaluation.real_images import real_images
+from lsgm.evaluation.subject import Subject
 from lsgm.priors.score import ScorePrior
 from lsgm.samplers.base import Sampler
 from lsgm.samplers.fixed_grid import FixedGrid
@@ -321,7 +322,9 @@ class Tournament:
         if settings.extractor is None:
             self.notes.append("no distances of images: the config names no extractor")
             return None
-        return settings.extractor(real_images(self.subject, settings.reference_split))
+        data, size = self.subject.data, settings.batch_size
+        batches = real_images(data, settings.reference_split, size)
+        return np.concatenate([settings.extractor(batch) for batch in batches])
 
     def _latents(self, key: Any, seed: int) -> np.ndarray:
         """The encoder's latents of training images, drawn as training draws them."""

@@ -28,8 +28,8 @@ from experiments.benchmark_samplers import ENCODER, JUDGING, METRICS, Row, Setti
 from experiments.benchmark_samplers_plot import TITLES, draw
 from experiments.sampler_entries import BASELINE
 from experiments.tables import markdown_table
-from lsgm.evaluation.evaluate import Subject
 from lsgm.evaluation.report import Figure, Metric, Section, format_value, write_report
+from lsgm.evaluation.subject import Subject
 
 
 class Mean(NamedTuple):

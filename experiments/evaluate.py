@@ -14,7 +14,8 @@ from absl import app, flags, logging
 
 from lsgm import experiment
 from lsgm.config import ConfigError
-from lsgm.evaluation import compare, evaluate
+from lsgm.evaluation import compare, evaluate, realism
+from lsgm.evaluation.weights_file import WeightsError
 from lsgm.restore import restore, subject_of
 from lsgm.training.checkpoints import CheckpointError
 
@@ -42,9 +43,10 @@ def main(argv: list[str]) -> None:
     try:
         restored = restore(path, average=_AVERAGE.value)
         experiment.check_data(restored.experiment)
-    except (ConfigError, CheckpointError) as error:
+        subject = subject_of(restored, seed=_SEED.value)
+        realism.check(subject)
+    except (ConfigError, CheckpointError, WeightsError) as error:
         sys.exit(f"error: {error}")
-    subject = subject_of(restored, seed=_SEED.value)
     out = pathlib.Path(_OUT.value) if _OUT.value else path
     measured = evaluate.measure(subject, _SEED.value, out)
     evaluate.write(subject, measured, out)

@@ -38,11 +38,13 @@ CONDITIONS = {
     "latents": (),
     "sampling": ("batch_size",),
     "distance": ("name", "num_samples", "num_reference", "reference"),
+    "memorization": ("num_samples", "num_held_out", "num_train", "held_out_split"),
 }
 # What of the card has to agree too.
 CARD_CONDITIONS = {
     "sampling": ("device",),
     "distance": ("extractor_provenance", "reference_provenance", "data"),
+    "memorization": ("extractor_provenance", "data"),
 }
 SAMPLES = "Samples"
 
@@ -129,6 +131,7 @@ HEADINGS = {
     "Latents": "latents",
     "Sampling": "sampling",
     "Distance to real images": "distance",
+    "Memorization": "memorization",
 }
 
 

@@ -3,9 +3,8 @@
 An evaluation is a list of named parts, each a pure function of the subject and the
 seed. ``measure`` computes those that are not there yet (``lsgm.evaluation.parts``),
 ``write`` puts ``metrics.json``, ``per_example.npz`` and ``report.html`` into a folder.
-The held-out bound is averaged over examples and draws; samples are compared with real
-images by a Frechet distance under an extractor's honest name, beside the same distance
-between two halves of real data.
+The held-out bound is averaged over examples and draws; how samples compare with real
+images is the matter of ``lsgm.evaluation.realism``.
 """
 
 import dataclasses
@@ -22,24 +21,25 @@ import numpy as np
 from lsgm.evaluation import (
     bound,
     curves,
-    distances,
     latents,
     likelihood,
     parts,
     plots,
     provenance,
+    realism,
     timing,
     walks,
 )
 from lsgm.evaluation.parts import Result
 from lsgm.evaluation.report import Figure, Section, write_report
+from lsgm.evaluation.settings import NUM_SHOWN
 from lsgm.evaluation.subject import Run, Subject
 from lsgm.evaluation.tables import headline, table
 from lsgm.priors.normal import StandardNormal
 from lsgm.records import read_records
 
 PATH_IMAGES, PATH_STEPS = 8, 9
-SHOWN, COLUMNS = 96, 16
+COLUMNS = 16
 WITH_NORMAL = "nelbo_with_normal_prior"
 
 
@@ -62,7 +62,11 @@ def parts_of(subject: Subject) -> dict[str, Callable[[Run], Result]]:
             settings.likelihood is not None and prior.has_bound,
         ),
         "sampling": (sampling_part, True),
-        "distance": (distance_part, settings.extractor is not None),
+        "distance": (realism.distance_part, settings.extractor is not None),
+        "memorization": (
+            realism.memorization_part,
+            settings.extractor is not None and settings.memorization is not None,
+        ),
         "pictures": (pictures_part, True),
         "exploration": (exploration_part, settings.exploration is not None),
         "latents": (latents_part, settings.latent_examples > 0),
@@ -207,7 +211,7 @@ def latents_part(run: Run) -> Result:
 
 def sampling_part(run: Run) -> Result:
     """Network calls and seconds per sample, prior and decoder apart."""
-    subject, drawn = run.generator, run.drawn
+    subject, generated = run.generator, run.generated
     settings, model = subject.settings, subject.model
     num, key = settings.batch_size, jax.random.key(run.seed)
     latents = jax.jit(
@@ -221,9 +225,9 @@ def sampling_part(run: Run) -> Result:
     )
     times = timing.time_sampling(latents, decode, key, settings.timing_repeats)
     metrics = {
-        "nfe": float(drawn.nfe.mean()),
-        "nfe_by_batch": sorted(set(drawn.nfe.tolist())),
-        "num_samples": len(drawn.images),
+        "nfe": float(generated.nfe.mean()),
+        "nfe_by_batch": sorted(set(generated.nfe.tolist())),
+        "num_samples": len(generated.nfe),
         "batch_size": num,
         "seconds_per_sample_prior": times.prior_per_sample,
         "seconds_per_sample_decoder": times.decoder_per_sample,
@@ -232,46 +236,10 @@ def sampling_part(run: Run) -> Result:
     return Result(metrics=metrics)
 
 
-def distance_part(run: Run) -> Result:
-    """Distance of samples to real images."""
-    return Result(metrics=distance_metrics(run.subject, run.drawn.images))
-
-
-def distance_metrics(subject: Subject, images: np.ndarray) -> dict[str, Any]:
-    """Frechet distance of samples to real images, and of real halves."""
-    settings = subject.settings
-    extractor = settings.extractor
-    real = extractor(real_images(subject, settings.reference_split))
-    pool = [real, extractor(real_images(subject, settings.baseline_split))]
-    fake = extractor(images)
-    sizes = (min(len(fake), len(pool[1])), len(real))
-    halves = distances.frechet_of_splits(np.concatenate(pool), sizes)
-    moments = distances.moments
-    return {
-        "name": distances.frechet_name(len(fake), extractor.name),
-        "frechet": distances.frechet(moments([fake]), moments([real])),
-        "num_samples": len(fake),
-        "num_reference": len(real),
-        "reference": f"split {settings.reference_split}, not binarised",
-        "frechet_real_halves": float(halves.mean()),
-        "frechet_real_halves_range": [float(halves.min()), float(halves.max())],
-        "real_halves": f"{sizes[0]} against {sizes[1]} real images, "
-        f"mean of {len(halves)} random splits",
-    }
-
-
-def real_images(subject: Subject, split: str) -> np.ndarray:
-    """Un-binarised images of a split in [0, 1], [n h w c]."""
-    grey = dataclasses.replace(subject.data, binarize="none", num_bits=8)
-    batches = grey.eval_batches(split, subject.settings.batch_size)
-    found = [b["image"][b["mask"]] for b in batches]
-    return np.concatenate(found).astype(np.float32) / 255
-
-
 def pictures_part(run: Run) -> Result:
     """Samples, reconstructions, the path from noise."""
     samples = Figure(
-        png=plots.png(plots.grid(run.drawn.images[:SHOWN], COLUMNS)),
+        png=plots.png(plots.grid(run.generated.images[:NUM_SHOWN], COLUMNS)),
         caption="Means of the decoder's distribution, not selected.",
     )
     return Result(
@@ -302,7 +270,7 @@ def _reconstructions(run: Run) -> Figure:
 def _path(run: Run) -> list[Section]:
     if not run.subject.model.prior.groups:
         return []
-    path = run.draw(PATH_IMAGES, PATH_IMAGES, num_path=PATH_STEPS).path
+    path = next(run.draw(PATH_IMAGES, PATH_IMAGES, num_path=PATH_STEPS)).path
     assert path is not None
     figure = Figure(
         png=plots.png(plots.strip(path)),

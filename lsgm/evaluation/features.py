@@ -66,7 +66,7 @@ class ClassifierFeatures:
     """
 
     weights: str | None = None
-    batch_size: int = 250
+    batch_size: int = 100
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:

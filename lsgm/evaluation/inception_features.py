@@ -103,7 +103,7 @@ class InceptionFeatures:
         path = pathlib.Path(self.weights)
         if not path.is_file():
             raise weights_file.WeightsError(f"{path}: no such file")
-        found = _sha256(path)
+        found = weights_file.sha256(path)
         if found != self.sha256:
             raise weights_file.WeightsError(
                 f"{path}: SHA-256 is {found}, but the config states {self.sha256}"
@@ -133,9 +133,6 @@ class InceptionFeatures:
         if self.resize == "bicubic_pillow":
             images = pillow_bicubic(images)
         return _features(self)(images)
-
-
-_sha256 = functools.cache(weights_file.sha256)
 
 
 @functools.cache

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -45,30 +45,60 @@ def draw(
     An adaptive sampler controls its steps for a batch as a whole, so samples and
     calls depend on ``batch_size``; a report has to name it.
     """
+    drawn = list(
+        batches(
+            model,
+            params,
+            mutables,
+            num,
+            seed=seed,
+            batch_size=batch_size,
+            temperature=temperature,
+            batch_statistics=batch_statistics,
+            num_path=num_path,
+        )
+    )
+    return Drawn(
+        np.concatenate([d.images for d in drawn]),
+        np.concatenate([d.nfe for d in drawn]),
+        np.concatenate([np.asarray(d.path) for d in drawn], 1) if num_path else None,
+    )
+
+
+def batches(
+    model: LatentModel,
+    params: Params,
+    mutables: Params,
+    num: int,
+    *,
+    seed: int,
+    batch_size: int,
+    temperature: float = 1.0,
+    batch_statistics: bool = False,
+    num_path: int = 0,
+) -> Iterator[Drawn]:
+    """What ``draw`` joins, one batch after the other, the last one short."""
+    size = min(batch_size, num)
     sampler = jax.jit(
         lambda params, mutables, key: model.sample(
             params,
             mutables,
             key,
-            min(batch_size, num),
+            size,
             temperature=temperature,
             batch_statistics=batch_statistics,
             num_path=num_path,
         )
     )
     key = jax.random.key(seed)
-    images, calls, paths = [], [], []
-    for k in range(-(-num // batch_size)):
+    for k in range(-(-num // size)):
         generated = sampler(params, mutables, jax.random.fold_in(key, k))
-        images.append(np.asarray(generated.images))
-        calls.append(np.full(len(images[-1]), int(generated.nfe), np.int32))
-        paths.append(generated.path)
-    path = np.concatenate([np.asarray(p) for p in paths], 1) if num_path else None
-    return Drawn(
-        np.concatenate(images)[:num],
-        np.concatenate(calls)[:num],
-        None if path is None else path[:, :num],
-    )
+        left = min(size, num - k * size)
+        yield Drawn(
+            np.asarray(generated.images)[:left],
+            np.full(left, int(generated.nfe), np.int32),
+            np.asarray(generated.path)[:, :left] if num_path else None,
+        )
 
 
 def write(drawn: Drawn, folder: pathlib.Path) -> None:

@@ -5,6 +5,12 @@ from typing import Any
 
 from lsgm.evaluation.exploration import Exploration
 from lsgm.evaluation.likelihood import Likelihood
+from lsgm.evaluation.manifolds import Manifolds
+from lsgm.evaluation.memorization import Memorization
+from lsgm.evaluation.reference import Reference
+
+# Samples in the report's picture.
+NUM_SHOWN = 96
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,9 +34,13 @@ class Evaluation:
       exploration: round trips and interpolations in the report; None shows none.
       likelihood: the bound by the density of latents, importance weights; None
         computes neither.
-      extractor: feature extractor of the Frechet distance; None measures none.
-      reference_split: split of the real images that samples are compared with;
-        baseline_split: more real images, for the distance between real halves.
+      extractor: feature extractor of the distances; None measures none.
+      reference_split: split of the real images that samples are compared with.
+      reference: their statistics, in a file; None computes them from the split.
+      reference_bits: bit depth of real images; published references have 8.
+      baseline_split: other real images, measured like samples.
+      manifolds: of precision, recall, density and coverage.
+      memorization: whether samples are copies of training images; None does not ask.
     """
 
     split: str = "test"
@@ -50,7 +60,11 @@ class Evaluation:
     likelihood: Likelihood | None = None
     extractor: Any = None
     reference_split: str = "test"
+    reference: Reference | None = None
+    reference_bits: int = 8
     baseline_split: str = "validation"
+    manifolds: Manifolds = Manifolds()
+    memorization: Memorization | None = Memorization()
 
     def __post_init__(self) -> None:
         for name in (
@@ -71,5 +85,13 @@ class Evaluation:
                 f"recalibration_batches = {self.recalibration_batches}: has no effect "
                 "with batch_statistics = True; choose one"
             )
+        if not 1 <= self.reference_bits <= 8:
+            raise ValueError(f"reference_bits = {self.reference_bits}: from 1 to 8")
         if self.temperature <= 0:
             raise ValueError(f"temperature = {self.temperature}: must be positive")
+
+    @property
+    def num_kept_images(self) -> int:
+        """Generated images that are kept, for pictures and for ``memorization``."""
+        asked = self.memorization.num_images if self.memorization else 0
+        return max(NUM_SHOWN, asked)

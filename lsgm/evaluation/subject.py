@@ -3,7 +3,10 @@
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from lsgm.data.pipeline import Data
 from lsgm.evaluation import sampling
@@ -28,6 +31,20 @@ class Subject(NamedTuple):
     settings: Evaluation
     card: dict[str, Any]
     records: dict[str, pathlib.Path]
+
+
+class Generated(NamedTuple):
+    """What is kept of the samples.
+
+    Attributes:
+      images: the first ``Evaluation.num_kept_images``, in [0, 1], [k h w c].
+      nfe: network calls of each, [n].
+      features: of each, [n d]; None without an extractor.
+    """
+
+    images: np.ndarray
+    nfe: np.ndarray
+    features: np.ndarray | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,15 +73,28 @@ class Run:
         return subject._replace(mutables=mutables)
 
     @functools.cached_property
-    def drawn(self) -> sampling.Drawn:
-        """The samples that distances and pictures use."""
+    def generated(self) -> "Generated":
+        """The samples that distances and pictures use, as they stream by."""
         settings = self.subject.settings
-        return self.draw(settings.num_samples, settings.batch_size)
+        nfe, features, images, left = [], [], [], settings.num_kept_images
+        for drawn in self.draw(settings.num_samples, settings.batch_size):
+            nfe.append(drawn.nfe)
+            if settings.extractor is not None:
+                features.append(settings.extractor(drawn.images))
+            images.append(drawn.images[:left])
+            left -= len(images[-1])
+        return Generated(
+            np.concatenate(images),
+            np.concatenate(nfe),
+            np.concatenate(features) if features else None,
+        )
 
-    def draw(self, num: int, batch_size: int, num_path: int = 0) -> sampling.Drawn:
-        """Samples as the settings say."""
+    def draw(
+        self, num: int, batch_size: int, num_path: int = 0
+    ) -> Iterator[sampling.Drawn]:
+        """Samples as the settings say, batch by batch."""
         generator, settings = self.generator, self.subject.settings
-        return sampling.draw(
+        return sampling.batches(
             generator.model,
             generator.params,
             generator.mutables,

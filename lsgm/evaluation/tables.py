@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from lsgm.evaluation.report import Metric
+from lsgm.evaluation.report import Metric, format_value
 
 PARTS = {
     "reconstruction": "Reconstruction",
@@ -21,14 +21,7 @@ def headline(metrics: dict[str, dict[str, Any]]) -> list[Metric]:
         Metric(label="Network calls", value=calls["nfe"], unit="per sample"),
     ]
     if "distance" in metrics:
-        distance = metrics["distance"]
-        tiles.append(
-            Metric(
-                label=distance["name"],
-                value=distance["frechet"],
-                note=f"two real halves: {distance['frechet_real_halves']:.3g}",
-            )
-        )
+        tiles += distance_rows(metrics["distance"])[:1]
     return tiles
 
 
@@ -70,19 +63,11 @@ def table(metrics: dict[str, dict[str, Any]]) -> dict[str, list[Metric]]:
     if "latents" in metrics:
         rows |= latent_rows(metrics["latents"])
     if "distance" in metrics:
-        distance = metrics["distance"]
-        rows["Distance to real images"] = [
-            Metric(
-                label=distance["name"],
-                value=distance["frechet"],
-                note=f"to {distance['num_reference']} images, {distance['reference']}",
-            ),
-            Metric(
-                label="The same, two real halves",
-                value=distance["frechet_real_halves"],
-                note=distance["real_halves"],
-            ),
-        ]
+        found = metrics["distance"]
+        where = f"{found['num_reference']} of {found['reference']}"
+        rows[f"Distance to real images ({where})"] = distance_rows(found)
+    if "memorization" in metrics:
+        rows |= memorization_rows(metrics["memorization"])
     return rows
 
 
@@ -118,6 +103,64 @@ def likelihood_rows(found: dict[str, Any]) -> dict[str, list[Metric]]:
         rows.append(_nats(label, other["difference"], note))
     where = f"{found['num_examples']} images of split {found['split']}"
     return {f"Likelihood ({where})": rows}
+
+
+def distance_rows(found: dict[str, Any]) -> list[Metric]:
+    """Rows of ``lsgm.evaluation.realism``; real images' numbers in the notes."""
+    near, dense = found["precision_neighbour"], found["density_neighbour"]
+    labels = {
+        "frechet": found["name"],
+        "kernel": found["kernel_name"],
+        "precision": f"Precision, k = {near}",
+        "recall": f"Recall, k = {near}",
+        "density": f"Density, k = {dense}",
+        "coverage": f"Coverage, k = {dense}",
+        "told_apart": "Told apart by a classifier",
+    }
+    rows = []
+    for name, estimate in found["samples"].items():
+        note = ""
+        if name in found.get("real", {}):
+            value, error = found["real"][name].values()
+            note = (
+                f"{found['num_real']} real images of split {found['real_split']}: "
+                f"{format_value(value, error)} ± {format_value(error, error)}"
+            )
+        rows.append(
+            Metric(
+                label=labels[name],
+                value=estimate["value"],
+                standard_error=estimate["standard_error"],
+                note=note,
+            )
+        )
+    return rows
+
+
+def memorization_rows(found: dict[str, Any]) -> dict[str, list[Metric]]:
+    """Rows of ``lsgm.evaluation.memorization``."""
+    rows = []
+    for space in ("features", "pixels"):
+        one = found[space]
+        medians = f"{one['median_samples']:.3g} against {one['median_held_out']:.3g}"
+        rows += [
+            Metric(
+                label=f"Nearer to a training image than held-out images, {space}",
+                value=one["nearer"],
+                unit="of pairs",
+                note=f"0.5 is as near; median distances {medians}",
+            ),
+            Metric(
+                label=f"Mann-Whitney z, {space}",
+                value=one["z"],
+                note="below -2 or so: copies",
+            ),
+        ]
+    where = (
+        f"{found['num_samples']} samples, {found['num_held_out']} images of split "
+        f"{found['held_out_split']}, {found['num_train']} training images"
+    )
+    return {f"Memorization ({where})": rows}
 
 
 def latent_rows(found: dict[str, Any]) -> dict[str, list[Metric]]:

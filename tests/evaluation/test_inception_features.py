@@ -48,7 +48,6 @@ def corners(tmp_path, monkeypatch):
         return InceptionFeatures(**dict(weights=str(path), sha256=digest) | fields)
 
     inception_features._features.cache_clear()
-    inception_features._sha256.cache_clear()
     return made
 
 
