@@ -2,18 +2,31 @@
 
     python -m experiments.benchmark variance --out=runs/variance
     python -m experiments.benchmark step --out=runs/step --model=S --model=M
+    python -m experiments.benchmark samplers --checkpoint=runs/demo --out=runs/samplers
 
 ``variance``: estimators of the time integral, their means against quadrature and
 their variances, for every process, weighting and time sampler.
 ``step``: compile time, step time, memory and arithmetic rate of both stages' update,
 against a matrix product and the published implementation; wants a quiet machine.
+``samplers``: every sampler on one trained model, quality against network calls
+(``docs/samplers.md``).
 """
 
 import pathlib
+import sys
 
 from absl import app, flags, logging
 
-from experiments import benchmark_step, benchmark_variance
+from experiments import (
+    benchmark_samplers,
+    benchmark_samplers_report,
+    benchmark_step,
+    benchmark_variance,
+)
+from lsgm import experiment
+from lsgm.config import ConfigError
+from lsgm.restore import restore, subject_of
+from lsgm.training.checkpoints import CheckpointError
 
 _OUT = flags.DEFINE_string("out", None, "Folder to write to.", required=True)
 _BATCHES = flags.DEFINE_integer(
@@ -34,6 +47,25 @@ _STAGES = flags.DEFINE_multi_enum(
 _STEPS = flags.DEFINE_integer("steps", 15, "step: timed steps.", lower_bound=1)
 _THREADS = flags.DEFINE_integer("threads", 2, "step: CPU cores to use.", lower_bound=1)
 _PROFILE = flags.DEFINE_string("profile", None, "step: folder for profiler traces.")
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "samplers: a workdir, a stage's folder, or a checkpoint."
+)
+_SEEDS = flags.DEFINE_integer("seeds", 5, "samplers: rounds.", lower_bound=2)
+_NUM = flags.DEFINE_integer(
+    "num_samples", 500, "samplers: of each entry in a round, in one batch.", 50
+)
+_CALLS = flags.DEFINE_list(
+    "calls",
+    [str(number) for number in benchmark_samplers.CALLS],
+    "samplers: network calls of the fixed-grid samplers.",
+)
+_DRAWS = flags.DEFINE_integer(
+    "draws",
+    5,
+    "samplers: draws of each training image's pixels, where they are binarised, for "
+    "the aggregate posterior.",
+    lower_bound=1,
+)
 
 
 def variance(out: pathlib.Path) -> str:
@@ -59,7 +91,31 @@ def step(out: pathlib.Path) -> str:
     return text
 
 
-COMMANDS = {"variance": variance, "step": step}
+def samplers(out: pathlib.Path) -> str:
+    """Write ``samplers.md``, ``.csv``, ``.json``, ``.png`` and ``.html``."""
+    try:
+        if _CHECKPOINT.value is None:
+            raise ConfigError("checkpoint", None, "name the model to compare them on")
+        calls = tuple(sorted({int(number) for number in _CALLS.value}))
+        if calls[0] < 1:
+            raise ConfigError("calls", calls, "at least 1 each")
+        restored = restore(pathlib.Path(_CHECKPOINT.value))
+        experiment.check_data(restored.experiment)
+        subject = subject_of(restored, seed=0)
+        settings = benchmark_samplers.Settings(
+            seeds=_SEEDS.value,
+            num_samples=_NUM.value,
+            calls=calls,
+            num_draws=_DRAWS.value,
+        )
+        rows, notes = benchmark_samplers.play(subject, settings)
+    except (ConfigError, CheckpointError) as error:
+        sys.exit(f"error: {error}")
+    card = benchmark_samplers_report.card(subject, settings)
+    return benchmark_samplers_report.write(rows, card, notes, out)
+
+
+COMMANDS = {"variance": variance, "step": step, "samplers": samplers}
 
 
 def main(argv: list[str]) -> None:

@@ -68,7 +68,10 @@ class Likelihood(abc.ABC):
 
     Attributes:
       num_bits: bits per channel of the data.
+      density: whether it gives x a density; probabilities of levels otherwise.
     """
+
+    density: ClassVar[bool] = False
 
     num_bits: int = 8
 
@@ -176,6 +179,8 @@ class NormalLikelihood(Likelihood):
     Its log-density of x is no log-probability of levels: no bits per dimension
     follow from it.
     """
+
+    density: ClassVar[bool] = True
 
     def num_outputs(self, channels: int) -> int:
         return 2 * channels

@@ -31,8 +31,10 @@ def soft_clamp(x: Array, limit: float) -> Array:
 
 
 def on_host(fn: Callable[[Array], Array], x: np.ndarray | list[float]) -> np.ndarray:
-    """``fn(x)`` in float64 as plain numbers, also while a caller is being traced."""
-    with jax.enable_x64(True), jax.ensure_compile_time_eval():
+    """``fn(x)`` in float64 as plain numbers, also while a caller is being traced or
+    runs without compilation."""
+    compiled = jax.disable_jit(False)
+    with jax.enable_x64(True), jax.ensure_compile_time_eval(), compiled:
         return np.asarray(fn(jnp.asarray(x, jnp.float64)))
 
 

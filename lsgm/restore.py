@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from lsgm import experiment as experiments
-from lsgm.evaluation.evaluate import Subject
+from lsgm.evaluation import provenance
+from lsgm.evaluation.subject import Subject
 from lsgm.experiment import Experiment
 from lsgm.model import LatentModel
 from lsgm.training import checkpoints
@@ -76,35 +77,47 @@ def restore(path: pathlib.Path, *, average: bool = True) -> Restored:
 
 def subject_of(restored: Restored, *, seed: int) -> Subject:
     """What an evaluation measures, with the card that says where it comes from."""
-    experiment, settings = restored.experiment, restored.experiment.evaluation
-    config = restored.meta["config"]
-    text = json.dumps(config, sort_keys=True).encode()
+    experiment = restored.experiment
     stage_folder = restored.folder.parent.parent
     done = experiment.stage_order[: experiment.stage_order.index(restored.stage) + 1]
-    card = {
-        "title": stage_folder.parent.absolute().name,
-        "checkpoint": str(restored.folder),
-        "stage": restored.stage,
-        "step": restored.step,
-        "parameters": "averaged"
-        if restored.average
-        else restored.meta.get("parameters", "raw"),
-        "config_sha256": hashlib.sha256(text).hexdigest()[:16],
-        "prior": repr(config["stages"][restored.stage]["prior"]),
-        "seed": seed,
-        "temperature": settings.temperature,
-        "batch_statistics": settings.batch_statistics,
-        "recalibration_batches": settings.recalibration_batches,
-        "sampling_batch_size": settings.batch_size,
-        "versions": ", ".join(f"{k} {v}" for k, v in restored.meta["versions"].items()),
-        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-    }
     return Subject(
         model=restored.model,
         params=restored.params,
         mutables=restored.mutables,
         data=experiment.data,
-        settings=settings,
-        card=card,
+        settings=experiment.evaluation,
+        card=card_of(restored, seed=seed),
         records={name: stage_folder.parent / name / "metrics.jsonl" for name in done},
     )
+
+
+def card_of(restored: Restored, *, seed: int) -> dict[str, Any]:
+    """The provenance card (``lsgm.evaluation.provenance``)."""
+    settings, data = restored.experiment.evaluation, restored.experiment.data
+    config = json.dumps(restored.meta["config"], sort_keys=True).encode()
+    raw = restored.meta.get("parameters", "raw")
+    tree = {"params": restored.params, "mutables": restored.mutables}
+    return {
+        "title": restored.folder.parent.parent.parent.absolute().name,
+        "checkpoint": str(restored.folder),
+        "stage": restored.stage,
+        "step": restored.step,
+        "parameters": "averaged" if restored.average else raw,
+        "parameters_sha256": provenance.tree_sha256(tree),
+        "config_sha256": hashlib.sha256(config).hexdigest(),
+        "seed": seed,
+        "prior": repr(restored.model.prior),
+        "sampler": repr(getattr(restored.model.prior, "sampler", None)),
+        "num_samples": settings.num_samples,
+        "sampling_batch_size": settings.batch_size,
+        "temperature": settings.temperature,
+        "batch_statistics": settings.batch_statistics,
+        "recalibration_batches": settings.recalibration_batches,
+        "data": repr(data.source),
+        "split": settings.split,
+        "num_bits": data.num_bits,
+        "binarize": data.binarize,
+        "evaluation": repr(settings),
+        **provenance.provenance_of(settings),
+        **provenance.environment(),
+    }

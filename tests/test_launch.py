@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lsgm import experiment, launch, restore
-from lsgm.evaluation import evaluate, sampling
+from lsgm.evaluation import evaluate, provenance, sampling
 from lsgm.records import read_records
 from lsgm.training import inactive, loop
 from lsgm.training.checkpoints import read
@@ -130,7 +130,7 @@ def test_checkpoint_samples_with_counted_calls(finished):
 
 def test_evaluation_writes_metrics_and_report(finished, tmp_path):
     subject = restore.subject_of(restore.restore(finished), seed=0)
-    measured = evaluate.measure(subject, 0)
+    measured = evaluate.measure(subject, 0, tmp_path)
     evaluate.write(subject, measured, tmp_path)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     found = metrics["bound"]
@@ -148,6 +148,51 @@ def test_evaluation_writes_metrics_and_report(finished, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "Importance-weighted, K = 2" in page and "bits/dim of 1-bit data" in page
     assert "data:image/png;base64," in page and "://" not in page
+
+
+def _without_seconds(metrics):
+    return {
+        part: {k: v for k, v in found.items() if not k.startswith("seconds")}
+        for part, found in metrics.items()
+    }
+
+
+@pytest.mark.slow
+def test_same_card_same_numbers(finished, tmp_path):
+    """Computed twice; and a third time from what a killed evaluation left."""
+    found = []
+    for folder in ("a", "b"):
+        subject = restore.subject_of(restore.restore(finished), seed=0)
+        found.append(evaluate.measure(subject, 0, tmp_path / folder))
+    (tmp_path / "b" / "parts" / "sampling.npz").unlink()
+    found.append(evaluate.measure(subject, 0, tmp_path / "b"))
+    first = found[0]
+    for other in found[1:]:
+        assert _without_seconds(other.metrics) == _without_seconds(first.metrics)
+        assert other.sections == first.sections
+        assert other.per_example.keys() == first.per_example.keys()
+        for name, values in first.per_example.items():
+            np.testing.assert_array_equal(values, other.per_example[name])
+
+
+def test_card_tells_seed_sampler_and_average_apart(finished):
+    restored = restore.restore(finished)
+    spec = sampling.sampler_spec("lsgm.samplers.heun:Heun", ["num_steps=2"])
+    heun = restored._replace(model=sampling.with_sampler(restored.model, spec))
+    shifted = restored._replace(
+        params=jax.tree.map(lambda p: p + 1, restored.params), average=False
+    )
+    cards = [
+        restore.card_of(restored, seed=0),
+        restore.card_of(restored, seed=1),
+        restore.card_of(heun, seed=0),
+        restore.card_of(restored._replace(average=False), seed=0),
+        restore.card_of(shifted, seed=0),
+    ]
+    digests = [provenance.digest(card) for card in cards]
+    assert len(set(digests)) == len(cards)
+    again = restore.card_of(restore.restore(finished), seed=0)
+    assert provenance.digest(again) == digests[0]
 
 
 def test_a_stage_of_a_workdir_can_be_named(finished):

@@ -1,7 +1,7 @@
 """The bound on held-out data, term by term, with standard errors."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -22,17 +22,30 @@ class Estimate(NamedTuple):
     standard_error: float
 
 
-def bound_fn(model: LatentModel) -> Callable[..., dict[str, Array]]:
-    """Compiled ``(params, mutables, levels, key) -> terms``, each [b] in nats."""
+def bound_fn(
+    model: LatentModel, beside: Mapping[str, LatentModel] | None = None
+) -> Callable[..., dict[str, Array]]:
+    """Compiled ``(params, mutables, levels, key) -> terms``, each [b] in nats.
+
+    Args:
+      beside: models with the same VAE, whose negative ELBO on the same draws of
+        latents is added under their names.
+    """
 
     @jax.jit
     def terms(
         params: Params, mutables: Params, levels: Array, key: PRNGKey
     ) -> dict[str, Array]:
         x = model.vae.preprocess(levels)
-        draws = elbo.draw(model, key, x.shape[0])
-        bound = elbo.bound(model, params, mutables, x, draws)
-        return {name: getattr(bound, name) for name in TERMS}
+
+        def bound(model: LatentModel) -> elbo.Bound:
+            # The same draws for all: the same key, on purpose.
+            draws = elbo.draw(model, jax.random.clone(key), x.shape[0])
+            return elbo.bound(model, params, mutables, x, draws)
+
+        own = bound(model)
+        others = {name: bound(m).nelbo for name, m in (beside or {}).items()}
+        return {name: getattr(own, name) for name in TERMS} | others
 
     return terms
 
@@ -45,35 +58,41 @@ def estimate_bound(
     key: PRNGKey,
     num_draws: int = 1,
 ) -> dict[str, Estimate]:
-    """Mean of each term over all examples, with the standard error of the mean.
+    """Mean of each term over all examples, with the standard error of the mean; see
+    ``example_values``."""
+    values = example_values(terms, params, mutables, batches, key, num_draws)
+    return {name: estimate_mean(v) for name, v in values.items()}
+
+
+def example_values(
+    terms: Callable[..., dict[str, Array]],
+    params: Params,
+    mutables: Params,
+    batches: Iterable[Any],
+    key: PRNGKey,
+    num_draws: int = 1,
+) -> dict[str, np.ndarray]:
+    """Each term of every example, in nats, [n] by name.
 
     Args:
       terms: what ``bound_fn`` returns.
       batches: evaluation batches with ``image`` levels and a ``mask`` that is
         False where a short last batch was filled up.
-      num_draws: independent draws per example, averaged before the error is
-        taken over examples.
-
-    Returns:
-      By term name, in nats per image.
+      num_draws: independent draws per example, over which the value is the mean.
     """
-    values: dict[str, list[np.ndarray]] = {name: [] for name in TERMS}
+    parts: list[dict[str, np.ndarray]] = []
     for index, batch in enumerate(batches):
-        mask = np.asarray(batch["mask"])
+        mask, levels = np.asarray(batch["mask"]), jnp.asarray(batch["image"])
         batch_key = jax.random.fold_in(key, index)
         draws = [
-            terms(
-                params,
-                mutables,
-                jnp.asarray(batch["image"]),
-                jax.random.fold_in(batch_key, i),
-            )
+            terms(params, mutables, levels, jax.random.fold_in(batch_key, i))
             for i in range(num_draws)
         ]
-        for name in TERMS:
-            mean = np.mean([np.asarray(d[name], np.float64) for d in draws], axis=0)
-            values[name].append(mean[mask])
-    return {name: estimate_mean(np.concatenate(v)) for name, v in values.items()}
+        mean = jax.tree.map(
+            lambda *d: np.mean([np.asarray(v, np.float64) for v in d], axis=0), *draws
+        )
+        parts.append({name: value[mask] for name, value in mean.items()})
+    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
 
 def bits_per_dim(nats: float, image_shape: tuple[int, ...]) -> float:

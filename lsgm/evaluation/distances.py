@@ -1,36 +1,48 @@
-r"""Distances between two sets of images, in the space of some features.
+r"""The Frechet distance of two sets of features, with a standard error.
 
 With means m and covariances C of the features of two sets, the squared Frechet
 distance between the Gaussians that have them is
 
     FD = |m1 - m2|^2 + tr C1 + tr C2 - 2 tr (C1 C2)^(1/2),                 (1)
-    tr (C1 C2)^(1/2) = sum of singular values of C1^(1/2) C2^(1/2),        (2)
+    tr (C1 C2)^(1/2) = sum of square roots of eigenvalues of R C2 R,       (2)
 
-where Eq. (2) needs square roots of symmetric matrices only, exists for singular
-ones, and never leaves the real numbers. FD is biased upwards for finite sets, so
-its name carries their size, and FD between real images stands beside it.
+with R the symmetric root of C1. Eq. (2) exists for singular covariances, and never
+leaves the real numbers. FD is biased upwards for finite sets, so its name carries
+their size, and FD of held-out real images stands beside it.
 
-The kernel distance (KID where the features are Inception's) is the squared maximum
-mean discrepancy under k(x, y) = (x.y / d + 1)^3, without bias for any size:
+Its standard error deletes a group of s of a set's N examples at a time (the
+jackknife): with G groups, and FD_g what is left without group g,
 
-    MMD^2 = mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j)
-            - 2 mean_{i, j} k(x_i, y_j),                                   (3)
+    se^2 = sum over both sets of (N - s) / (s G) sum_g (FD_g - mean FD_g)^2.  (3)
 
-averaged over random subsets. It may come out below zero.
+1.96 se to both sides cover the mean of Eq. (1) over sets of these sizes, bias
+included, and not its limit for infinite sets. Like every jackknife, Eq. (3) is too
+large on average where the distributions hardly differ.
 
-Sources: Heusel et al., arXiv 1706.08500 (1); Binkowski et al., arXiv 1801.01401
-(3); Chan, Golub, LeVeque 1979 for pooling moments.
+Sources: Heusel et al., arXiv 1706.08500 (1); Chan, Golub, LeVeque 1979 for pooling
+moments; Efron and Stein 1981 for the jackknife.
 """
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+
+from lsgm.typing import Float
 
 Features = Float[np.ndarray, "n d"]
 OtherFeatures = Float[np.ndarray, "m d"]
 Batch = Float[np.ndarray, "_ d"]
+Square = Float[np.ndarray, "d d"]
+
+NUM_GROUPS = 10
+
+
+class Estimate(NamedTuple):
+    """A number and its standard error."""
+
+    value: float
+    standard_error: float
 
 
 class Moments(NamedTuple):
@@ -42,7 +54,7 @@ class Moments(NamedTuple):
     scatter: np.ndarray
 
     @property
-    def covariance(self) -> Float[np.ndarray, "d d"]:
+    def covariance(self) -> Square:
         """Unbiased, scatter / (count - 1)."""
         return self.scatter / (self.count - 1)
 
@@ -57,6 +69,14 @@ class Moments(NamedTuple):
             self.scatter + other.scatter + outer,
         )
 
+    def without(self, part: "Moments") -> "Moments":
+        """Moments of what is left of a set without a part of it."""
+        count = self.count - part.count
+        mean = self.mean + (self.mean - part.mean) * (part.count / count)
+        gap = part.mean - mean
+        outer = np.outer(gap, gap) * (count * part.count / self.count)
+        return Moments(count, mean, self.scatter - part.scatter - outer)
+
 
 def moments(batches: Iterable[Batch]) -> Moments:
     """Pooled moments of features that arrive in batches.
@@ -66,17 +86,18 @@ def moments(batches: Iterable[Batch]) -> Moments:
     """
     total: Moments | None = None
     for batch in batches:
-        if not np.isfinite(batch).all():
-            raise ValueError("features are not all finite")
         if len(batch):
-            one = _moments(batch.astype(np.float64))
-            total = one if total is None else total.pooled(one)
+            part = _moments(batch)
+            total = part if total is None else total.pooled(part)
     if total is None or total.count < 2:
         raise ValueError("moments need at least two examples")
     return total
 
 
 def _moments(features: Features) -> Moments:
+    if not np.isfinite(features).all():
+        raise ValueError("features are not all finite")
+    features = features.astype(np.float64)
     mean = features.mean(axis=0)
     deviations = features - mean[None]
     return Moments(len(features), mean, deviations.T @ deviations)
@@ -84,126 +105,53 @@ def _moments(features: Features) -> Moments:
 
 def frechet(a: Moments, b: Moments) -> float:
     """Squared Frechet distance, Eqs. (1) and (2)."""
-    c1, c2 = a.covariance, b.covariance
-    roots = symmetric_root(c1) @ symmetric_root(c2)
-    overlap = np.linalg.svd(roots, compute_uv=False).sum()
+    return _frechet(a, symmetric_root(a.covariance), b)
+
+
+class Sampled(NamedTuple):
+    """Moments of a set, and features [n d] of all its examples or of some, drawn at
+    random, by which its spread is judged."""
+
+    moments: Moments
+    features: np.ndarray
+
+
+def frechet_estimate(a: Sampled, b: Sampled) -> Estimate:
+    """Eq. (1) with Eq. (3); one eigendecomposition of [d d] for each group.
+
+    Raises:
+      ValueError: fewer than ``NUM_GROUPS`` features of a set.
+    """
+    variance = _variance(a, b.moments) + _variance(b, a.moments)
+    return Estimate(frechet(a.moments, b.moments), float(np.sqrt(variance)))
+
+
+def _variance(a: Sampled, b: Moments) -> float:
+    """What one set adds to Eq. (3)."""
+    features = a.features
+    size = len(features) // NUM_GROUPS
+    if not size:
+        raise ValueError(f"{len(features)} features: at least {NUM_GROUPS} are needed")
+    # Neighbours in a file may be alike.
+    order = np.random.default_rng(0).permutation(len(features))
+    parts = order[: size * NUM_GROUPS].reshape(NUM_GROUPS, size)
+    root = symmetric_root(b.covariance)
+    values = [
+        _frechet(b, root, a.moments.without(_moments(features[part]))) for part in parts
+    ]
+    return (a.moments.count - size) / size * float(np.var(values))
+
+
+def _frechet(a: Moments, root: Square, b: Moments) -> float:
+    """Eq. (1), with the root of a's covariance."""
+    squares = np.linalg.eigvalsh(root @ b.covariance @ root)
+    overlap = np.sqrt(squares.clip(min=0)).sum()
     gap = a.mean - b.mean
-    return float(gap @ gap + np.trace(c1) + np.trace(c2) - 2 * overlap)
+    traces = np.trace(a.covariance) + np.trace(b.covariance)
+    return float(gap @ gap + traces - 2 * overlap)
 
 
-def symmetric_root(
-    matrix: Float[np.ndarray, "d d"],
-) -> Float[np.ndarray, "d d"]:
+def symmetric_root(matrix: Square) -> Square:
     """Square root of a covariance; eigenvalues that rounding made negative are 0."""
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.sqrt(values.clip(min=0))[None]) @ vectors.T
-
-
-def frechet_name(num: int, extractor: str) -> str:
-    """Honest name of a Frechet distance, such as "FD_500 (digit CNN)".
-
-    Args:
-      num: generated samples that it was measured on.
-      extractor: the extractor's name.
-    """
-    return f"FD_{num} ({extractor})"
-
-
-def kernel_name(num: int, extractor: str) -> str:
-    """Honest name of a kernel distance, such as "KD_500 (digit CNN)"."""
-    return f"KD_{num} ({extractor})"
-
-
-def frechet_of_splits(
-    features: Features, sizes: tuple[int, int], *, num_splits: int = 5, seed: int = 0
-) -> Float[np.ndarray, " s"]:
-    """Frechet distances between disjoint random parts of one set of real images:
-    what a perfect generator would get.
-
-    Args:
-      sizes: examples in either part, as many as in the comparison that this is
-        the yardstick of, because the distance depends on them.
-
-    Returns:
-      One distance per split.
-
-    Raises:
-      ValueError: the parts do not fit into the set.
-    """
-    first, second = sizes
-    if min(sizes) < 2 or first + second > len(features):
-        raise ValueError(f"sizes = {sizes}: two parts of {len(features)} examples")
-    rng = np.random.default_rng(seed)
-    orders = [rng.permutation(len(features)) for _ in range(num_splits)]
-    return np.array(
-        [
-            frechet(
-                moments([features[order[:first]]]),
-                moments([features[order[first : first + second]]]),
-            )
-            for order in orders
-        ]
-    )
-
-
-class KernelDistance(NamedTuple):
-    """Mean and standard deviation of Eq. (3) over subsets."""
-
-    mean: float
-    std: float
-    num_subsets: int
-    subset_size: int
-
-
-def kernel_distance(
-    x: Features,
-    y: OtherFeatures,
-    *,
-    num_subsets: int = 100,
-    subset_size: int = 100,
-    seed: int = 0,
-) -> KernelDistance:
-    """Eq. (3) over random subsets, drawn without replacement within a subset.
-
-    Args:
-      subset_size: examples of either set in a subset; well below the size of the
-        sets, or the subsets are hardly different ones.
-
-    Raises:
-      ValueError: a set has fewer than ``subset_size`` examples.
-    """
-    smaller = min(len(x), len(y))
-    if not 2 <= subset_size <= smaller:
-        raise ValueError(f"subset_size = {subset_size}: must be 2 to {smaller}")
-    rng = np.random.default_rng(seed)
-    values = np.array(
-        [
-            mmd2(
-                x[rng.choice(len(x), subset_size, replace=False)],
-                y[rng.choice(len(y), subset_size, replace=False)],
-            )
-            for _ in range(num_subsets)
-        ]
-    )
-    return KernelDistance(
-        float(values.mean()), float(values.std(ddof=1)), num_subsets, subset_size
-    )
-
-
-def mmd2(x: Features, y: OtherFeatures) -> float:
-    """Unbiased squared maximum mean discrepancy, Eq. (3), of two or more each."""
-    x, y = x.astype(np.float64), y.astype(np.float64)
-    return float(
-        _mean_off_diagonal(_kernel(x, x))
-        + _mean_off_diagonal(_kernel(y, y))
-        - 2 * _kernel(x, y).mean()
-    )
-
-
-def _kernel(x: Features, y: OtherFeatures) -> Float[np.ndarray, "n m"]:
-    return (x @ y.T / x.shape[1] + 1) ** 3
-
-
-def _mean_off_diagonal(kernel: Float[np.ndarray, "n n"]) -> float:
-    n = len(kernel)
-    return (kernel.sum() - np.trace(kernel)) / (n * (n - 1))

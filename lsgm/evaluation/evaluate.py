@@ -1,179 +1,215 @@
 """Measure a restored model: numbers with their errors, pictures, one report.
 
-``measure`` computes, ``write`` puts ``metrics.json`` and ``report.html`` into a
-folder. The held-out bound is averaged over examples and draws; samples are compared
-with real images by a Frechet distance under an extractor's honest name, beside the
-same distance between two halves of real data.
+An evaluation is a list of named parts, each a pure function of the subject and the
+seed. ``measure`` computes those that are not there yet (``lsgm.evaluation.parts``),
+``write`` puts ``metrics.json``, ``per_example.npz`` and ``report.html`` into a folder.
+The held-out bound is averaged over examples and draws; samples are compared with real
+images by a Frechet distance under an extractor's honest name, beside the same distance
+between two halves of real data.
 """
 
 import dataclasses
+import hashlib
 import json
 import pathlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lsgm.data.pipeline import Data
 from lsgm.evaluation import (
     bound,
     curves,
     distances,
+    latents,
     likelihood,
+    parts,
     plots,
-    sampling,
+    provenance,
     timing,
+    walks,
 )
-from lsgm.evaluation.likelihood import Likelihood
-from lsgm.evaluation.recalibration import recalibrate
+from lsgm.evaluation.parts import Result
 from lsgm.evaluation.report import Figure, Section, write_report
-from lsgm.evaluation.settings import Evaluation
+from lsgm.evaluation.subject import Run, Subject
 from lsgm.evaluation.tables import headline, table
-from lsgm.model import LatentModel
 from lsgm.priors.normal import StandardNormal
 from lsgm.records import read_records
-from lsgm.typing import Params
 
 PATH_IMAGES, PATH_STEPS = 8, 9
 SHOWN, COLUMNS = 96, 16
-
-
-class Subject(NamedTuple):
-    """What is measured.
-
-    Attributes:
-      card: where it comes from: checkpoint, stage, step, versions, device.
-      records: ``metrics.jsonl`` of each stage so far, by stage.
-    """
-
-    model: LatentModel
-    params: Params
-    mutables: Params
-    data: Data
-    settings: Evaluation
-    card: dict[str, Any]
-    records: dict[str, pathlib.Path]
+WITH_NORMAL = "nelbo_with_normal_prior"
 
 
 class Measured(NamedTuple):
-    """Metrics by group, as ``metrics.json`` holds them, and pictures by section."""
+    """Metrics by part, as ``metrics.json`` holds them; values of each example by part
+    and name; pictures by section."""
 
     metrics: dict[str, dict[str, Any]]
+    per_example: dict[str, np.ndarray]
     sections: list[Section]
 
 
-def measure(subject: Subject, seed: int) -> Measured:
-    """Everything that the settings ask for."""
-    key = jax.random.key(seed)
-    generator = recalibrated(subject, seed)
-    drawn = draw_samples(generator, seed)
-    metrics = {
-        "bound": bound_metrics(subject, key),
-        "sampling": sampling_metrics(generator, key, drawn),
+def parts_of(subject: Subject) -> dict[str, Callable[[Run], Result]]:
+    """The parts that the settings ask for, in the order in which they run."""
+    settings, prior = subject.settings, subject.model.prior
+    asked = {
+        "bound": (bound_part, True),
+        "likelihood": (
+            likelihood_part,
+            settings.likelihood is not None and prior.has_bound,
+        ),
+        "sampling": (sampling_part, True),
+        "distance": (distance_part, settings.extractor is not None),
+        "pictures": (pictures_part, True),
+        "exploration": (exploration_part, settings.exploration is not None),
+        "latents": (latents_part, settings.latent_examples > 0),
     }
-    asked = subject.settings.likelihood
-    if asked is not None and subject.model.prior.has_bound:
-        metrics["likelihood"] = likelihood_metrics(subject, asked, key)
-    if subject.settings.extractor is not None:
-        metrics["distance"] = distance_metrics(subject, drawn.images)
-    return Measured(metrics, sections(subject, generator, drawn, seed))
+    return {name: part for name, (part, wanted) in asked.items() if wanted}
 
 
-def recalibrated(subject: Subject, seed: int) -> Subject:
-    """The subject with the statistics to sample with."""
-    settings = subject.settings
-    mutables = recalibrate(
-        subject.model,
-        subject.params,
-        subject.mutables,
-        num_batches=settings.recalibration_batches,
-        batch_size=settings.batch_size,
-        seed=seed,
-        temperature=settings.temperature,
+def measure(
+    subject: Subject,
+    seed: int,
+    folder: pathlib.Path,
+    tell: Callable[[str], None] = print,
+) -> Measured:
+    """Everything that the settings ask for.
+
+    Args:
+      folder: where finished parts are kept; those of the same card are not computed
+        again.
+      tell: receives lines on progress.
+    """
+    results = parts.run(
+        parts_of(subject),
+        Run(subject, seed),
+        provenance.digest(subject.card),
+        folder / parts.FOLDER,
+        tell,
     )
-    return subject._replace(mutables=mutables)
+    sections = [s for result in results.values() for s in result.sections]
+    return Measured(
+        metrics={name: r.metrics for name, r in results.items() if r.metrics},
+        per_example={
+            f"{part}/{name}": values
+            for part, result in results.items()
+            for name, values in result.per_example.items()
+        },
+        sections=[*sections, Section(title="Training", figures=_curves(subject))],
+    )
 
 
-def bound_metrics(subject: Subject, key: Any) -> dict[str, Any]:
+def bound_part(run: Run) -> Result:
     """The bound on held-out data and its parts: nats, standard errors, bits/dim.
 
     Beside it stands the bound of the same VAE with N(0, I) in the prior's place, on
     the same draws of latents: what the learned prior is worth.
     """
+    subject = run.subject
     settings, model = subject.settings, subject.model
-
-    def estimate(model: LatentModel) -> dict[str, bound.Estimate]:
-        return bound.estimate_bound(
-            bound.bound_fn(model),
-            subject.params,
-            subject.mutables,
-            subject.data.eval_batches(
-                settings.split, settings.batch_size, settings.num_examples
-            ),
-            key,
-            settings.num_draws,
-        )
-
+    beside = {}
+    if model.prior.groups:
+        beside[WITH_NORMAL] = dataclasses.replace(model, prior=StandardNormal())
+    seen = hashlib.sha256()
+    values = bound.example_values(
+        bound.bound_fn(model, beside),
+        subject.params,
+        subject.mutables,
+        _hashed(seen, _held_out(subject, settings.batch_size, settings.num_examples)),
+        jax.random.key(run.seed),
+        settings.num_draws,
+    )
     found: dict[str, Any] = {
         name: {"nats": e.mean, "standard_error": e.standard_error}
-        for name, e in estimate(model).items()
+        for name, e in ((n, bound.estimate_mean(v)) for n, v in values.items())
     }
-    shape = model.vae.image_shape
-    found["bits_per_dim"] = bound.bits_per_dim(found["nelbo"]["nats"], shape)
-    found["num_bits"] = model.vae.likelihood.num_bits
-    if model.prior.groups:
-        normal = dataclasses.replace(model, prior=StandardNormal())
-        e = estimate(normal)["nelbo"]
-        found["nelbo_with_normal_prior"] = {
-            "nats": e.mean,
-            "standard_error": e.standard_error,
-        }
-    found["split"] = settings.split
-    found["num_examples"] = settings.num_examples or len(
-        subject.data.open(settings.split)
-    )
-    found["num_draws"] = settings.num_draws
-    return found
+    if not model.vae.likelihood.density:
+        nats, shape = found["nelbo"]["nats"], model.vae.image_shape
+        found["bits_per_dim"] = bound.bits_per_dim(nats, shape)
+    found |= {
+        "num_bits": model.vae.likelihood.num_bits,
+        "split": settings.split,
+        "binarize": subject.data.binarize,
+        "num_examples": len(values["nelbo"]),
+        "examples_sha256": seen.hexdigest(),
+        "num_draws": settings.num_draws,
+    }
+    return Result(metrics=found, per_example=values)
 
 
-def likelihood_metrics(
-    subject: Subject, settings: Likelihood, key: Any
-) -> dict[str, Any]:
+def _held_out(subject: Subject, batch_size: int, num: int | None) -> Iterable[Any]:
+    return subject.data.eval_batches(subject.settings.split, batch_size, num)
+
+
+def _hashed(seen: Any, batches: Iterable[Any]) -> Iterator[Any]:
+    """The batches, each example's levels shown to the hash ``seen``."""
+    for batch in batches:
+        seen.update(np.ascontiguousarray(batch["image"][batch["mask"]]).data)
+        yield batch
+
+
+def likelihood_part(run: Run) -> Result:
     """The bound with the ODE's density of the latents, and importance weights."""
-    model = subject.model
-    batches = subject.data.eval_batches(
-        subject.settings.split, settings.batch_size, settings.num_examples
-    )
+    subject = run.subject
+    model, settings = subject.model, subject.settings.likelihood
+    assert settings is not None
+    seen = hashlib.sha256()
     terms = likelihood.terms_of(
-        model, settings, subject.params, subject.mutables, batches, key
+        model,
+        settings,
+        subject.params,
+        subject.mutables,
+        _hashed(seen, _held_out(subject, settings.batch_size, settings.num_examples)),
+        jax.random.key(run.seed),
     )
-    found = likelihood.summary(terms, settings, model.vae.image_shape)
-    num_bits = model.vae.likelihood.num_bits
-    return found | {"split": subject.settings.split, "num_bits": num_bits}
+    found = likelihood.summary(
+        terms, settings, None if model.vae.likelihood.density else model.vae.image_shape
+    )
+    found |= {
+        "split": subject.settings.split,
+        "num_bits": model.vae.likelihood.num_bits,
+        "binarize": subject.data.binarize,
+        "examples_sha256": seen.hexdigest(),
+    }
+    values = {"nelbo": terms.nelbo.mean(0)}
+    if settings.num_samples > 1:
+        values["importance_weighted"] = likelihood.importance_weighted(terms.nelbo)
+    return Result(metrics=found, per_example=values)
 
 
-def draw_samples(subject: Subject, seed: int) -> sampling.Drawn:
-    """The samples that distances and pictures use."""
-    settings = subject.settings
-    return sampling.draw(
+def latents_part(run: Run) -> Result:
+    """Statistics of the encoder's latents, by scale and group."""
+    subject, settings = run.subject, run.subject.settings
+    groups = latents.groups_of(
         subject.model,
         subject.params,
         subject.mutables,
-        settings.num_samples,
-        seed=seed,
-        batch_size=settings.batch_size,
-        temperature=settings.temperature,
-        batch_statistics=settings.batch_statistics,
+        _held_out(subject, settings.batch_size, settings.latent_examples),
+        jax.random.key(run.seed),
+    )
+    rows = [latents.describe(group) for group in groups]
+    warnings = [w for row in rows for w in latents.warnings_of(row)]
+    figure = Figure(
+        png=latents.picture(groups),
+        caption="Latents of held-out images, all variables of a group together, and "
+        "the density of N(0, 1).",
+        density=2,
+    )
+    text = " ".join(warnings) or "No warnings."
+    return Result(
+        metrics={"groups": rows, "warnings": warnings},
+        sections=[Section(title="Latents", figures=[figure], text=text)],
     )
 
 
-def sampling_metrics(
-    subject: Subject, key: Any, drawn: sampling.Drawn
-) -> dict[str, Any]:
+def sampling_part(run: Run) -> Result:
     """Network calls and seconds per sample, prior and decoder apart."""
+    subject, drawn = run.generator, run.drawn
     settings, model = subject.settings, subject.model
-    num = settings.batch_size
+    num, key = settings.batch_size, jax.random.key(run.seed)
     latents = jax.jit(
         lambda key: model.prior.sample(
             subject.params, subject.mutables, key, (num, *model.vae.prior_shape)
@@ -184,7 +220,7 @@ def sampling_metrics(
         lambda z0: model.decode(subject.params, subject.mutables, z0, rest)
     )
     times = timing.time_sampling(latents, decode, key, settings.timing_repeats)
-    return {
+    metrics = {
         "nfe": float(drawn.nfe.mean()),
         "nfe_by_batch": sorted(set(drawn.nfe.tolist())),
         "num_samples": len(drawn.images),
@@ -193,6 +229,12 @@ def sampling_metrics(
         "seconds_per_sample_decoder": times.decoder_per_sample,
         "seconds_first_call": times.prior.first + times.decoder.first,
     }
+    return Result(metrics=metrics)
+
+
+def distance_part(run: Run) -> Result:
+    """Distance of samples to real images."""
+    return Result(metrics=distance_metrics(run.subject, run.drawn.images))
 
 
 def distance_metrics(subject: Subject, images: np.ndarray) -> dict[str, Any]:
@@ -226,34 +268,28 @@ def real_images(subject: Subject, split: str) -> np.ndarray:
     return np.concatenate(found).astype(np.float32) / 255
 
 
-def sections(
-    subject: Subject, generator: Subject, drawn: sampling.Drawn, seed: int
-) -> list[Section]:
-    """Pictures: samples, reconstructions, the path from noise, curves."""
-    return [
-        Section(
-            title="Samples",
-            figures=[
-                Figure(
-                    png=plots.png(plots.grid(drawn.images[:SHOWN], COLUMNS)),
-                    caption="Means of the decoder's distribution, not selected.",
-                )
-            ],
-        ),
-        Section(title="Reconstructions", figures=[_reconstructions(subject, seed)]),
-        *_path(generator, seed),
-        Section(title="Training", figures=_curves(subject)),
-    ]
+def pictures_part(run: Run) -> Result:
+    """Samples, reconstructions, the path from noise."""
+    samples = Figure(
+        png=plots.png(plots.grid(run.drawn.images[:SHOWN], COLUMNS)),
+        caption="Means of the decoder's distribution, not selected.",
+    )
+    return Result(
+        sections=[
+            Section(title="Samples", figures=[samples]),
+            Section(title="Reconstructions", figures=[_reconstructions(run)]),
+            *_path(run),
+        ]
+    )
 
 
-def _reconstructions(subject: Subject, seed: int) -> Figure:
-    model = subject.model
-    batches = subject.data.eval_batches(subject.settings.split, 24, 24)
-    levels = np.asarray(next(iter(batches))["image"])
+def _reconstructions(run: Run) -> Figure:
+    subject, model = run.subject, run.subject.model
+    levels = np.asarray(next(iter(_held_out(subject, 24, 24)))["image"])
     decoded = jax.jit(model.reconstruct)(
         subject.params,
         subject.mutables,
-        jax.random.key(seed),
+        jax.random.key(run.seed),
         model.vae.preprocess(jnp.asarray(levels)),
     )
     real = (levels / model.vae.likelihood.max_level).astype(np.float32)
@@ -263,27 +299,23 @@ def _reconstructions(subject: Subject, seed: int) -> Figure:
     )
 
 
-def _path(subject: Subject, seed: int) -> list[Section]:
-    if not subject.model.prior.groups:
+def _path(run: Run) -> list[Section]:
+    if not run.subject.model.prior.groups:
         return []
-    settings = subject.settings
-    drawn = sampling.draw(
-        subject.model,
-        subject.params,
-        subject.mutables,
-        PATH_IMAGES,
-        seed=seed,
-        batch_size=PATH_IMAGES,
-        temperature=settings.temperature,
-        batch_statistics=settings.batch_statistics,
-        num_path=PATH_STEPS,
-    )
-    assert drawn.path is not None
+    path = run.draw(PATH_IMAGES, PATH_IMAGES, num_path=PATH_STEPS).path
+    assert path is not None
     figure = Figure(
-        png=plots.png(plots.strip(drawn.path)),
+        png=plots.png(plots.strip(path)),
         caption="Latents on their way from noise (left) to a sample, decoded.",
     )
     return [Section(title="From noise to image", figures=[figure])]
+
+
+def exploration_part(run: Run) -> Result:
+    """Round trips and interpolations of held-out images."""
+    settings = run.subject.settings.exploration
+    assert settings is not None
+    return Result(sections=walks.sections(run, settings))
 
 
 def _curves(subject: Subject) -> list[Figure]:
@@ -293,19 +325,20 @@ def _curves(subject: Subject) -> list[Figure]:
 
 
 def write(subject: Subject, measured: Measured, folder: pathlib.Path) -> None:
-    """Write ``metrics.json`` and ``report.html``."""
+    """Write ``metrics.json``, ``per_example.npz`` and ``report.html``."""
     folder.mkdir(parents=True, exist_ok=True)
-    document = {"card": subject.card, **measured.metrics}
+    card = {**subject.card, "card_sha256": provenance.digest(subject.card)}
+    document = {"card": card, **measured.metrics}
     text = json.dumps(document, indent=2, allow_nan=True) + "\n"
     (folder / "metrics.json").write_text(text)
-    rows = table(measured.metrics)
-    card = subject.card
+    arrays: dict[str, Any] = dict(measured.per_example)
+    np.savez(folder / "per_example.npz", **arrays)
     write_report(
         folder / "report.html",
         title=card["title"],
         subtitle=f"stage {card['stage']}, step {card['step']}",
         headline=headline(measured.metrics),
         sections=measured.sections,
-        metrics=rows,
+        metrics=table(measured.metrics),
         card=card,
     )

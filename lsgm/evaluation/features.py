@@ -14,17 +14,19 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lsgm.evaluation import weights_file
+from lsgm.evaluation.sharded import over_devices
 from lsgm.networks.classifier import ConvClassifier
 from lsgm.typing import Array, Float, Params
 
 DIGIT_CNN = weights_file.FOLDER / "digit_cnn.npz"
+# Below so many samples published names carry their number.
+ENOUGH = 10_000
 
 
 class Extractor(Protocol):
@@ -37,6 +39,16 @@ class Extractor(Protocol):
 
     @property
     def dim(self) -> int: ...
+
+    @property
+    def published(self) -> bool:
+        """Whether distances under it carry the names of published ones, FID, KID."""
+        ...
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """All that its features depend on; what a file records and another compares."""
+        ...
 
     def __call__(
         self, images: Float[np.ndarray | Array, "n h w c"]
@@ -63,6 +75,8 @@ class ClassifierFeatures:
             weights_file.read_provenance(self.path)
         except weights_file.WeightsError as error:
             raise ValueError(f"weights = {self.weights!r}: {error}") from error
+
+    published: ClassVar[bool] = False
 
     @property
     def path(self) -> pathlib.Path:
@@ -92,38 +106,50 @@ class ClassifierFeatures:
             or outside [0, 1].
           weights_file.WeightsError: the weights are not those of the provenance.
         """
-        images = np.asarray(images, np.float32)
+        images = check_range(np.asarray(images, np.float32))
         shape = tuple(self.provenance["image_shape"])
         if images.shape[1:] != shape:
             raise ValueError(
                 f"images are {images.shape[1:]}; {self.name} takes {shape}"
             )
-        if not (images.min() >= 0 and images.max() <= 1):
-            raise ValueError(
-                f"images span [{images.min()}, {images.max()}], not within [0, 1]"
-            )
-        apply = _features(self.path)
-        batches = [
-            np.asarray(apply(_filled(images[i : i + self.batch_size], self.batch_size)))
-            for i in range(0, len(images), self.batch_size)
-        ]
-        return np.concatenate(batches)[: len(images)]
+        return _features(self.path, self.batch_size)(images)
 
 
-def _filled(images: np.ndarray, size: int) -> Array:
-    """A short last batch filled up, so that every batch has the compiled shape."""
-    missing = size - len(images)
-    return jnp.asarray(np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0))))
+def check_range(images: Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n h w c"]:
+    """The images; raises a ValueError unless all values are in [0, 1]."""
+    if not (images.min() >= 0 and images.max() <= 1):
+        raise ValueError(
+            f"images span [{images.min()}, {images.max()}], not within [0, 1]"
+        )
+    return images
+
+
+def frechet_name(extractor: Any, num: int) -> str:
+    """Honest name of a Frechet distance of ``num`` samples: "FD_500 (digit CNN)",
+    "FID_500", and from 10,000 samples on "FID"."""
+    return _name("FID", "FD", extractor, num)
+
+
+def kernel_name(extractor: Any, num: int) -> str:
+    """Honest name of a kernel distance: "KD_500 (digit CNN)", "KID_500", "KID"."""
+    return _name("KID", "KD", extractor, num)
+
+
+def _name(published: str, own: str, extractor: Any, num: int) -> str:
+    if not extractor.published:
+        return f"{own}_{num} ({extractor.name})"
+    return published if num >= ENOUGH else f"{published}_{num}"
 
 
 @functools.cache
-def _features(path: pathlib.Path) -> Callable[[Array], Array]:
+def _features(
+    path: pathlib.Path, batch_size: int
+) -> Callable[[np.ndarray], np.ndarray]:
     params, provenance = weights_file.read(path), weights_file.read_provenance(path)
     network = ConvClassifier(**provenance["network"])
 
-    @jax.jit
     def features(params: Params, x: Array) -> Array:
         raw = network.apply({"params": params}, x, method=network.features)
         return jnp.asarray(raw) / provenance["feature_scale"]
 
-    return functools.partial(features, params)
+    return over_devices(features, params, batch_size)

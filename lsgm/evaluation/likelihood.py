@@ -215,11 +215,15 @@ def importance_weighted(nelbo: np.ndarray) -> np.ndarray:
 
 
 def summary(
-    terms: Terms, settings: Likelihood, image_shape: tuple[int, ...]
+    terms: Terms, settings: Likelihood, image_shape: tuple[int, ...] | None
 ) -> dict[str, Any]:
     """Means over images with standard errors: nats, and bits/dim of the bounds.
 
     The K latents of an image are averaged before the error is taken.
+
+    Args:
+      image_shape: of the image; None where the likelihood is a density, of which
+        bits/dim say nothing.
     """
     values, flow = terms.values, settings.flow
     found: dict[str, Any] = {
@@ -231,7 +235,7 @@ def summary(
         weighted = importance_weighted(terms.nelbo)
         found["importance_weighted"] = _nats(weighted)
     for name in ("nelbo", "importance_weighted"):
-        if name in found:
+        if name in found and image_shape is not None:
             nats = found[name]["nats"]
             found[name]["bits_per_dim"] = bits_per_dim(nats, image_shape)
     found |= {

@@ -28,9 +28,10 @@ def bound_observer(
             terms, state.averaged, state.mutables, batches, jax.random.key(0)
         )
         scalars = {f"held_out/{k}": e.mean for k, e in estimates.items()}
-        scalars["held_out/bits_per_dim"] = bits_per_dim(
-            estimates["nelbo"].mean, model.vae.image_shape
-        )
+        if not model.vae.likelihood.density:
+            scalars["held_out/bits_per_dim"] = bits_per_dim(
+                estimates["nelbo"].mean, model.vae.image_shape
+            )
         return Observation(scalars=scalars)
 
     return Observer(every, observe)

@@ -19,13 +19,18 @@ TEMPLATE = pathlib.Path(__file__).parent / "report.html"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A number with what is needed to read it."""
+    """A number with what is needed to read it.
+
+    Attributes:
+      key: under which name the values of each example are stored, if they are.
+    """
 
     label: str
     value: float | int
     unit: str = ""
     standard_error: float | None = None
     note: str = ""
+    key: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,6 +109,12 @@ def format_value(value: float | int, standard_error: float | None = None) -> str
     return f"{value:.3e}"
 
 
+def style() -> str:
+    """The pages' common style."""
+    page = TEMPLATE.read_text(encoding="utf-8")
+    return page.split("<style>")[1].split("</style>")[0].strip()
+
+
 def _lines(parts: Iterable[str]) -> str:
     return "\n".join(parts)
 
@@ -142,14 +153,15 @@ def _row(metric: Metric) -> str:
 
 def _section(section: Section) -> str:
     text = f'<p class="soft">{html.escape(section.text)}</p>' if section.text else ""
-    figures = _lines(map(_figure, section.figures))
+    figures = _lines(map(figure_html, section.figures))
     return (
         f"<section>\n<h2>{html.escape(section.title)}</h2>\n{text}\n"
         f'<div class="figures">\n{figures}\n</div>\n</section>'
     )
 
 
-def _figure(figure: Figure) -> str:
+def figure_html(figure: Figure) -> str:
+    """A figure as HTML, its picture inside."""
     width, height = (size // figure.density for size in png_size(figure.png))
     kind = ' class="pixels"' if figure.density == 1 else ""
     data = base64.b64encode(figure.png).decode("ascii")

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from lsgm.evaluation.exploration import Exploration
 from lsgm.evaluation.likelihood import Likelihood
 
 
@@ -23,6 +24,8 @@ class Evaluation:
       recalibration_batches: generated batches from which the decoder's statistics
         are taken, once, before anything is sampled; 0 keeps those of training.
       timing_repeats: timed repetitions of sampling, after one that compiles.
+      latent_examples: held-out examples for the statistics of latents; 0 makes none.
+      exploration: round trips and interpolations in the report; None shows none.
       likelihood: the bound by the density of latents, importance weights; None
         computes neither.
       extractor: feature extractor of the Frechet distance; None measures none.
@@ -42,6 +45,8 @@ class Evaluation:
     batch_statistics: bool = False
     recalibration_batches: int = 0
     timing_repeats: int = 5
+    latent_examples: int = 500
+    exploration: Exploration | None = None
     likelihood: Likelihood | None = None
     extractor: Any = None
     reference_split: str = "test"
@@ -58,11 +63,9 @@ class Evaluation:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: must be at least 1")
-        if self.recalibration_batches < 0:
-            raise ValueError(
-                f"recalibration_batches = {self.recalibration_batches}: must be at "
-                "least 0"
-            )
+        for name in ("recalibration_batches", "latent_examples"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} = {getattr(self, name)}: must be at least 0")
         if self.recalibration_batches and self.batch_statistics:
             raise ValueError(
                 f"recalibration_batches = {self.recalibration_batches}: has no effect "

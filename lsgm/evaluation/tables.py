@@ -5,13 +5,19 @@ from typing import Any
 
 from lsgm.evaluation.report import Metric
 
+PARTS = {
+    "reconstruction": "Reconstruction",
+    "neg_entropy": "Encoder's negative entropy",
+    "cross_entropy": "Cross-entropy to the prior",
+}
+
 
 def headline(metrics: dict[str, dict[str, Any]]) -> list[Metric]:
     """The few numbers on top of the report."""
     found, calls = metrics["bound"], metrics["sampling"]
     tiles = [
         _nats("Bound on -log p(x)", found["nelbo"]),
-        Metric(label="The same", value=found["bits_per_dim"], unit=_bits(found)),
+        *_bits("The same", found, found),
         Metric(label="Network calls", value=calls["nfe"], unit="per sample"),
     ]
     if "distance" in metrics:
@@ -32,13 +38,12 @@ def table(metrics: dict[str, dict[str, Any]]) -> dict[str, list[Metric]]:
     where = f"{found['num_examples']} images of split {found['split']}"
     rows = {
         f"Bound ({where})": [
-            _nats("Negative ELBO", found["nelbo"]),
-            Metric(
-                label="Negative ELBO", value=found["bits_per_dim"], unit=_bits(found)
+            _nats("Negative ELBO", found["nelbo"], key="bound/nelbo"),
+            *_bits("Negative ELBO", found, found),
+            *(
+                _nats(label, found[name], key=f"bound/{name}")
+                for name, label in PARTS.items()
             ),
-            _nats("Reconstruction", found["reconstruction"]),
-            _nats("Encoder's negative entropy", found["neg_entropy"]),
-            _nats("Cross-entropy to the prior", found["cross_entropy"]),
         ],
         "Sampling": [
             Metric(label="Network calls", value=calls["nfe"], unit="per sample"),
@@ -55,11 +60,15 @@ def table(metrics: dict[str, dict[str, Any]]) -> dict[str, list[Metric]]:
     if "nelbo_with_normal_prior" in found:
         rows[f"Bound ({where})"].append(
             _nats(
-                "Negative ELBO with N(0, I) as prior", found["nelbo_with_normal_prior"]
+                "Negative ELBO with N(0, I) as prior",
+                found["nelbo_with_normal_prior"],
+                key="bound/nelbo_with_normal_prior",
             )
         )
     if "likelihood" in metrics:
         rows |= likelihood_rows(metrics["likelihood"])
+    if "latents" in metrics:
+        rows |= latent_rows(metrics["latents"])
     if "distance" in metrics:
         distance = metrics["distance"]
         rows["Distance to real images"] = [
@@ -86,12 +95,8 @@ def likelihood_rows(found: dict[str, Any]) -> dict[str, list[Metric]]:
         trace = f"{found['num_probes']} {found['probe']}" if random else "exact"
         how = f"ODE, rtol {found['rtol']:g}, trace: {trace}"
     rows = [
-        _nats("Negative ELBO", found["nelbo"], bound),
-        Metric(
-            label="Negative ELBO",
-            value=found["nelbo"]["bits_per_dim"],
-            unit=_bits(found),
-        ),
+        _nats("Negative ELBO", found["nelbo"], bound, "likelihood/nelbo"),
+        *_bits("Negative ELBO", found["nelbo"], found),
         _nats("Reconstruction", found["reconstruction"]),
         _nats("Encoder's negative entropy", found["neg_entropy"]),
         _nats("-log p(z)", found["cross_entropy"], how),
@@ -101,8 +106,8 @@ def likelihood_rows(found: dict[str, Any]) -> dict[str, list[Metric]]:
         label = f"Importance-weighted, K = {k}"
         note = "optimistic: probes are random" if random else bound
         rows += [
-            _nats(label, weighted, note),
-            Metric(label=label, value=weighted["bits_per_dim"], unit=_bits(found)),
+            _nats(label, weighted, note, "likelihood/importance_weighted"),
+            *_bits(label, weighted, found),
         ]
     if solved:
         rows.append(Metric(label="Network calls", value=found["nfe"], unit="per image"))
@@ -115,12 +120,57 @@ def likelihood_rows(found: dict[str, Any]) -> dict[str, list[Metric]]:
     return {f"Likelihood ({where})": rows}
 
 
-def _bits(found: dict[str, Any]) -> str:
-    bits = found["num_bits"]
-    return f"bits/dim of {bits}-bit data"
+def latent_rows(found: dict[str, Any]) -> dict[str, list[Metric]]:
+    """Rows of ``lsgm.evaluation.latents``, a heading for each group."""
+    return {
+        f"Latents, scale {row['scale']}, group {row['group']} "
+        f"({row['num_examples']} images)": [
+            Metric(
+                label="KL to N(0, I)",
+                value=row["kl_nats"],
+                unit="nats",
+                note="by draws",
+            ),
+            Metric(
+                label="Active units",
+                value=row["active_units"],
+                unit=f"of {row['units']}",
+                note="variance of the posterior's mean above 0.01",
+            ),
+            Metric(
+                label="Mean", value=row["mean"], note=_channels(row["mean_of_channels"])
+            ),
+            Metric(
+                label="Standard deviation",
+                value=row["std"],
+                note=_channels(row["std_of_channels"]),
+            ),
+            Metric(label="Skew", value=row["skew"]),
+            Metric(label="Excess kurtosis", value=row["excess_kurtosis"]),
+            Metric(
+                label="Kolmogorov-Smirnov distance to N(0, 1)",
+                value=row["ks_statistic"],
+            ),
+        ]
+        for row in found["groups"]
+    }
 
 
-def _nats(label: str, estimate: dict[str, float], note: str = "") -> Metric:
+def _channels(ends: list[float]) -> str:
+    return f"channels from {ends[0]:.3g} to {ends[1]:.3g}"
+
+
+def _bits(label: str, values: dict[str, Any], found: dict[str, Any]) -> list[Metric]:
+    """bits/dim with the depth they belong to; none of a density."""
+    if "bits_per_dim" not in values:
+        return []
+    unit = f"bits/dim of {found['num_bits']}-bit data"
+    return [Metric(label=label, value=values["bits_per_dim"], unit=unit)]
+
+
+def _nats(
+    label: str, estimate: dict[str, float], note: str = "", key: str = ""
+) -> Metric:
     error = estimate["standard_error"]
     return Metric(
         label=label,
@@ -128,4 +178,5 @@ def _nats(label: str, estimate: dict[str, float], note: str = "") -> Metric:
         unit="nats",
         standard_error=None if math.isnan(error) else error,
         note=note,
+        key=key,
     )

@@ -67,6 +67,21 @@ def read(path: pathlib.Path, args: Mapping[str, Any] | None = None) -> Published
     return found
 
 
+def read_state(path: pathlib.Path) -> State:
+    """A file that is nothing but a state dictionary, by its suffix.
+
+    Raises:
+      FileError: unreadable, unsafe, or something else.
+    """
+    if not path.is_file():
+        raise FileError(f"{path}: no such file")
+    if path.suffix in TORCH:
+        return torch_file.read_state(path)
+    if path.suffix not in (".npz", ".safetensors"):
+        raise FileError(f"{path}: known are .npz, .safetensors and {', '.join(TORCH)}")
+    return (_npz if path.suffix == ".npz" else _safetensors)(path)[0]
+
+
 def write(path: pathlib.Path, run: Published) -> None:
     """Write npz or safetensors, by suffix; ``run.average`` has no place there.
 

@@ -17,6 +17,7 @@ EDM, arXiv 2206.00364, Eq. 5 (5).
 import abc
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -26,6 +27,9 @@ import numpy as np
 from lsgm.numerics import on_host
 from lsgm.sdes.base import ScalarSDE
 from lsgm.typing import Time
+
+# Fewest numbers in one compiled call; more go in powers of two.
+_FILLED = 64
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -152,17 +156,24 @@ class Marginals(NamedTuple):
 
 def marginals(sde: ScalarSDE, t: np.ndarray) -> Marginals:
     """Eqs. (6) and (7) at ``t`` [n]."""
-    values = on_host(functools.partial(_values, sde), t)
-    return Marginals(np.asarray(t, np.float64), *values)
+    return Marginals(np.asarray(t, np.float64), *_on_host(_values, sde, t))
 
 
 def times_of(sde: ScalarSDE, log_kappa: np.ndarray) -> np.ndarray:
     """Times at which log(sigma / alpha) has these values, any shape, by bisection."""
-    found = on_host(functools.partial(_bisect, sde), log_kappa.ravel())
-    return found.reshape(log_kappa.shape)
+    return _on_host(_bisect, sde, log_kappa.ravel()).reshape(log_kappa.shape)
 
 
-# jit: compiled once for each process and number of times.
+def _on_host(
+    fn: Callable[[ScalarSDE, Time], jax.Array], sde: ScalarSDE, x: np.ndarray
+) -> np.ndarray:
+    """``fn(sde, x)`` [... n] for x [n], filled up: few sizes are ever compiled."""
+    size = max(_FILLED, 1 << (len(x) - 1).bit_length()) if len(x) else _FILLED
+    filled = np.pad(np.asarray(x), (0, size - len(x)), constant_values=0.5)
+    return on_host(functools.partial(fn, sde), filled)[..., : len(x)]
+
+
+# jit: compiled once for each process and filled size.
 @functools.partial(jax.jit, static_argnums=0)
 def _values(sde: ScalarSDE, t: Time) -> jax.Array:
     alpha, var, total = sde.alpha(t), sde.var(t), sde.normal_var(t)

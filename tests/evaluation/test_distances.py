@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lsgm.evaluation import distances
-from lsgm.evaluation.distances import Moments
+from lsgm.evaluation.distances import Moments, Sampled
 
 
 def _gaussian(n, dim, seed, scale=1.0, shift=0.0):
@@ -110,84 +110,53 @@ def test_frechet_does_not_change_under_rotation():
     assert turned == pytest.approx(plain)
 
 
-def test_names_carry_count_and_extractor():
-    assert distances.frechet_name(500, "digit CNN") == "FD_500 (digit CNN)"
-    assert distances.kernel_name(500, "digit CNN") == "KD_500 (digit CNN)"
+def test_without_a_part_undoes_pooling():
+    x = _gaussian(60, 4, 0, shift=3.0)
+    left = distances.moments([x]).without(distances.moments([x[:17]]))
+    assert left.count == 43
+    np.testing.assert_allclose(left.mean, x[17:].mean(0), rtol=1e-12)
+    np.testing.assert_allclose(left.covariance, np.cov(x[17:].T), rtol=1e-11)
 
 
-def test_splits_are_disjoint_and_of_the_size_asked_for(monkeypatch):
-    x = np.arange(20.0)[:, None]
-    parts = []
-    monkeypatch.setattr(distances, "moments", lambda b: parts.append(b[0][:, 0]))
-    monkeypatch.setattr(distances, "frechet", lambda a, b: 0.0)
-    distances.frechet_of_splits(x, (12, 8), num_splits=3)
-    for first, second in zip(parts[::2], parts[1::2], strict=True):
-        assert (len(first), len(second)) == (12, 8)
-        assert sorted(np.concatenate([first, second])) == list(range(20))
-    assert not np.array_equal(parts[0], parts[2])
+def _sampled(x, kept=None):
+    return Sampled(distances.moments([x]), x[:kept])
 
 
-def test_splits_shrink_with_size_and_refuse_too_large_parts():
-    x = _gaussian(800, 10, 0)
-    small = distances.frechet_of_splits(x, (50, 50)).mean()
-    large = distances.frechet_of_splits(x, (400, 400)).mean()
-    assert 0 < large < small / 4
-    with pytest.raises(ValueError, match="two parts of 800"):
-        distances.frechet_of_splits(x, (500, 301))
-
-
-def test_mmd_is_the_sum_of_eq3():
-    x, y = _gaussian(4, 3, 0), _gaussian(5, 3, 1)
-
-    def k(u, v):
-        return (u @ v / 3 + 1) ** 3
-
-    within_x = np.mean([k(x[i], x[j]) for i in range(4) for j in range(4) if i != j])
-    within_y = np.mean([k(y[i], y[j]) for i in range(5) for j in range(5) if i != j])
-    between = np.mean([k(u, v) for u in x for v in y])
-    assert distances.mmd2(x, y) == pytest.approx(within_x + within_y - 2 * between)
-
-
-def test_mmd_is_unbiased():
-    """Its mean over many pairs of small sets is the population's value: 0 for one
-    distribution, and for N(0, 1) against N(m, 1) in one dimension, where
-    E k(x, y) = 1 + 3 E[xy] + 3 E[x^2 y^2] + E[x^3 y^3] with independent x, y,
-
-        MMD^2 = 3 m^2 + 3 m^4 + m^2 (3 + m^2)^2.
-    """
-    rng = np.random.default_rng(0)
-    for m in (0.0, 0.5):
-        exact = 3 * m**2 + 3 * m**4 + m**2 * (3 + m**2) ** 2
-        draws = [
-            distances.mmd2(rng.normal(size=(8, 1)), m + rng.normal(size=(8, 1)))
-            for _ in range(3000)
+def test_standard_error_of_single_deletions_is_the_jackknifes_eq3(monkeypatch):
+    x, y = _gaussian(12, 3, 0), _gaussian(9, 3, 1, scale=1.5)
+    variance = 0.0
+    for a, b in ((x, y), (y, x)):
+        monkeypatch.setattr(distances, "NUM_GROUPS", len(a))
+        whole = distances.moments([b])
+        left = [
+            distances.frechet(distances.moments([np.delete(a, i, 0)]), whole)
+            for i in range(len(a))
         ]
-        error = np.std(draws) / np.sqrt(len(draws))
-        assert abs(np.mean(draws) - exact) < 4 * error
+        expected = (len(a) - 1) * np.var(left)
+        found = distances._variance(_sampled(a), whole)
+        assert found == pytest.approx(expected, rel=1e-8)
+        variance += expected
+    monkeypatch.setattr(distances, "NUM_GROUPS", 9)
+    square = _gaussian(9, 3, 0)
+    estimate = distances.frechet_estimate(_sampled(square), _sampled(y))
+    whole = distances.frechet(distances.moments([square]), distances.moments([y]))
+    assert estimate.value == pytest.approx(whole, rel=1e-10)
 
 
-def test_kernel_distance_covers_zero_within_its_spread():
-    """For one distribution the subsets' mean lies within one of their standard
-    deviations of zero in nearly every repetition (it averages many of them)."""
-    covered = 0
-    for seed in range(20):
-        x, y = _gaussian(400, 4, 2 * seed), _gaussian(400, 4, 2 * seed + 1)
-        found = distances.kernel_distance(x, y, num_subsets=30, subset_size=50)
-        covered += abs(found.mean) < found.std
-    assert covered >= 18
+@pytest.mark.parametrize("shift, kept", [(0.0, None), (0.4, None), (0.4, 100)])
+def test_interval_of_the_frechet_distance_covers(shift, kept):
+    """1.96 standard errors hold the mean over pairs of sets of these sizes, bias
+    included: in 95 % of pairs or more, within what 150 pairs and ten groups can
+    tell; from a part of one set's features too."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(150):
+        x, y = rng.normal(size=(200, 6)), shift + 1.2 * rng.normal(size=(300, 6))
+        found.append(distances.frechet_estimate(_sampled(x), _sampled(y, kept)))
+    values, errors = np.array(found).T
+    assert np.mean(np.abs(values - values.mean()) < 1.96 * errors) > 0.90
+    assert 0.85 < np.sqrt(np.mean(errors**2)) / values.std() < 1.6
 
 
-def test_kernel_distance_sees_a_shift_and_says_what_it_did():
-    x, y = _gaussian(300, 4, 0), _gaussian(300, 4, 1, shift=0.7)
-    found = distances.kernel_distance(x, y, num_subsets=20, subset_size=100)
-    assert found.mean > 5 * found.std
-    assert (found.num_subsets, found.subset_size) == (20, 100)
-    assert found == distances.kernel_distance(x, y, num_subsets=20, subset_size=100)
-
-
-@pytest.mark.parametrize("size", [1, 31])
-def test_kernel_distance_refuses_sizes_out_of_range(size):
-    with pytest.raises(ValueError, match=f"subset_size = {size}: must be 2 to 30"):
-        distances.kernel_distance(
-            _gaussian(30, 2, 0), _gaussian(40, 2, 1), subset_size=size
-        )
+def test_standard_error_needs_features():
+    with pytest.raises(ValueError, match="9 features: at least 10"):
+        distances.frechet_estimate(*(_sampled(_gaussian(9, 2, s)) for s in (0, 1)))

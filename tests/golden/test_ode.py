@@ -171,6 +171,7 @@ def test_discrete_chain(golden):
         num_steps=steps,
         t_end=1 / steps,
         variance=variance[config["denoising_stddevs"]],
+        clip=3.0,
     )
     rows = {
         k: jnp.asarray(v, jnp.float32) for k, v in sampler.table(golden.sde).items()

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lsgm.samplers import grids
 from lsgm.sdes.geometric import GeometricVPSDE
@@ -9,6 +11,7 @@ from lsgm.sdes.subvpsde import SubVPSDE
 from lsgm.sdes.vesde import VESDE
 from lsgm.sdes.vpsde import VPSDE
 from tests.samplers.exact import classes
+from tests.sdes.catalog import SCALAR
 
 SDES = [VPSDE(), GeometricVPSDE(), SubVPSDE(), VESDE(var_max=400.0)]
 COORDINATES = {
@@ -34,6 +37,22 @@ def test_grid_is_even_in_its_coordinate(grid, sde):
     kappa = grids.marginals(sde, times).kappa
     widths = np.diff(COORDINATES[name(grid)](times, kappa))
     np.testing.assert_allclose(widths, widths.mean(), rtol=1e-8)
+
+
+@settings(deadline=None, max_examples=150, derandomize=True)
+@given(
+    grid=st.sampled_from([cls() for cls in classes(grids.Grid)]),
+    sde=st.sampled_from(SCALAR),
+    t_end=st.floats(1e-6, 0.3),
+    width=st.floats(1e-3, 1.0),
+    num_steps=st.integers(1, 60),
+)
+def test_any_grid_falls_from_start_to_end(grid, sde, t_end, width, num_steps):
+    t_start = t_end + (1 - t_end) * width
+    times = grid(sde, t_start, t_end, num_steps)
+    assert len(times) == num_steps + 1
+    assert (times[0], times[-1]) == pytest.approx((t_start, t_end), rel=1e-12)
+    assert np.all(np.diff(times) < 0)
 
 
 @pytest.mark.parametrize("sde", SDES, ids=name)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
+from lsgm.config import ConfigError, build
 from lsgm.samplers.ancestral import Ancestral
 from lsgm.samplers.ddim import DDIM
 from lsgm.samplers.deis import DEIS
@@ -15,13 +16,16 @@ from lsgm.samplers.euler_maruyama import EulerMaruyama
 from lsgm.samplers.grids import LogSNR, marginals
 from lsgm.samplers.normal_residual import NormalResidual
 from lsgm.samplers.predictor_corrector import PredictorCorrector
+from lsgm.samplers.reverse_diffusion import ReverseDiffusion
 from lsgm.samplers.unipc import UniPC
 from lsgm.sdes.geometric import GeometricVPSDE
+from lsgm.sdes.power import PowerVPSDE
 from lsgm.sdes.subvpsde import SubVPSDE
 from lsgm.sdes.vpsde import VPSDE
 from tests.samplers.exact import Gaussian, variances
 
 VP = VPSDE()
+PRESERVING = [VP, GeometricVPSDE(), PowerVPSDE()]
 VARIANCES = (0.4, 1.7)
 KEY = 5
 
@@ -30,7 +34,7 @@ def states(shape):
     return jax.random.normal(jax.random.key(1), shape, jnp.float32)
 
 
-@pytest.mark.parametrize("sde", [VP, GeometricVPSDE()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("sde", PRESERVING, ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_normal_residual_leaves_normal_data_alone(sde, order):
     sampler = NormalResidual(num_steps=3, order=order)
@@ -39,7 +43,7 @@ def test_normal_residual_leaves_normal_data_alone(sde, order):
     np.testing.assert_array_equal(done.u, u1)
 
 
-@pytest.mark.parametrize("sde", [VP, GeometricVPSDE()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("sde", PRESERVING, ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_normal_residual_integrates_artanh_sigma(sde, order):
     """A constant residual moves the state by the whole change of artanh(sigma)."""
@@ -64,10 +68,27 @@ def test_normal_residual_is_exact_for_polynomials_in_the_angle(order):
         np.testing.assert_allclose(table["weights"][k] @ stored, exact, rtol=1e-6)
 
 
+NEEDS = "NormalResidual needs a VariancePreservingSDE, not SubVPSDE"
+
+
 def test_normal_residual_needs_a_variance_preserving_process():
     u1 = jnp.ones((1, 2))
-    with pytest.raises(ValueError, match="NormalResidual needs a VariancePreserving"):
+    with pytest.raises(ValueError, match=NEEDS):
         NormalResidual()(jax.random.key(0), SubVPSDE(), lambda u, t: u, u1)
+
+
+def test_a_config_with_the_wrong_process_is_refused_by_name():
+    """When the prior is built, before anything is compiled."""
+    spec = {
+        "target": "lsgm.priors.score:ScorePrior",
+        "sde": {"target": "lsgm.sdes.subvpsde:SubVPSDE"},
+        "network": None,
+        "weighting": {"target": "lsgm.objectives.weighting:Likelihood"},
+        "time_sampler": {"target": "lsgm.objectives.time_sampling:Uniform"},
+        "sampler": {"target": "lsgm.samplers.normal_residual:NormalResidual"},
+    }
+    with pytest.raises(ConfigError, match=NEEDS):
+        build(spec, "stages.lsgm.prior")
 
 
 def test_order_1_methods_are_ddim():
@@ -117,6 +138,21 @@ def test_unipc_is_its_plain_loop(x64):
 
     u = sampler(jax.random.key(KEY), VP, data.residual, jnp.array([[1.3]])).u
     assert float(u[0, 0]) == pytest.approx(plain_unipc(at, predict, 1.3), rel=1e-9)
+
+
+@pytest.mark.parametrize("sde", [*PRESERVING, SubVPSDE()], ids=lambda s: str(s)[:5])
+def test_reverse_diffusion_is_ancestral_to_first_order(sde):
+    """Gains (2 - a and 1 / a, the score's too) differ by (1 - a)^2; so does noise."""
+    settings = {"t_end": 0.01, "t_start": 0.5}
+    differences = []
+    for num_steps in (100, 200):
+        ours = ReverseDiffusion(num_steps=num_steps, **settings).table(sde)
+        theirs = Ancestral(num_steps=num_steps + 1, **settings).table(sde)
+        np.testing.assert_array_equal(ours["noise"], theirs["noise"][:-1])
+        keep = ours["keep"] - theirs["keep"][:-1]
+        assert np.all(keep < 0)
+        differences.append(np.abs(keep).max())
+    assert differences[0] / differences[1] == pytest.approx(4, rel=0.05)
 
 
 def test_posterior_variance_is_the_smaller():

@@ -107,6 +107,15 @@ def test_rejected_steps_happen_and_count(x64):
     np.testing.assert_allclose(done.u, data.flow(u1, 1e-2), atol=1e-4)
 
 
+def test_calls_of_per_sample_steps_are_those_of_the_slowest():
+    """Examples that are done wait: the network runs on all until the last one is."""
+    sde = VPSDE()
+    counter = Counter(Mixture(sde, CENTRES, 0.02).residual)
+    flow = ProbabilityFlow(rtol=1e-3, atol=1e-3, t_end=1e-3, per_sample=True)
+    done = run(flow, sde, counter, states(sde, (3, 2), jnp.float32))
+    assert int(done.nfe) == counter.total()
+
+
 @pytest.mark.parametrize("per_sample", [False, True])
 def test_path(per_sample):
     sde = VPSDE()

@@ -1,0 +1,80 @@
+"""Walk through a trained model: round trips, interpolations, a traversal as video.
+
+    python -m experiments.explore --checkpoint=runs/demo
+    python -m experiments.explore --checkpoint=runs/demo --what=traversal --num=16
+
+Writes ``round_trip.png`` (held-out image, its reconstruction, then noised to each time
+and solved back), ``interpolation.png`` (between two held-out images, through the noise
+that the probability-flow ODE makes of them) and ``traversal.gif`` (a closed walk
+between noises, each frame solved to a sample); see ``docs/evaluation.md``.
+"""
+
+import pathlib
+import sys
+
+import numpy as np
+from absl import app, flags, logging
+
+from lsgm.config import ConfigError
+from lsgm.evaluation import exploration, plots, walks
+from lsgm.evaluation.exploration import Exploration
+from lsgm.evaluation.subject import Run
+from lsgm.restore import restore, subject_of
+from lsgm.training.checkpoints import CheckpointError
+
+WHAT = ("round_trip", "interpolation", "traversal")
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "A workdir, a stage's folder, or a checkpoint.", required=True
+)
+_WHAT = flags.DEFINE_multi_enum("what", list(WHAT), WHAT, "Which; may be repeated.")
+_OUT = flags.DEFINE_string(
+    "out", None, "Folder to write to; default: <checkpoint>/explore."
+)
+_NUM = flags.DEFINE_integer("num", 6, "Images, pairs, or walks.", lower_bound=1)
+_STEPS = flags.DEFINE_integer(
+    "num_steps", 9, "Images from one end to the other, ends included.", lower_bound=2
+)
+_NOISES = flags.DEFINE_integer(
+    "num_noises", 4, "Noises that a traversal visits.", lower_bound=2
+)
+_TIMES = flags.DEFINE_multi_float(
+    "time", list(Exploration().times), "Times of the round trip; may be repeated."
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of all draws.")
+_AVERAGE = flags.DEFINE_bool("average", True, "Use averaged parameters.")
+
+
+def main(argv: list[str]) -> None:
+    """Restore, walk, write."""
+    if argv[1:]:
+        raise app.UsageError(f"unexpected arguments {argv[1:]}")
+    logging.set_verbosity(logging.WARNING)
+    path = pathlib.Path(_CHECKPOINT.value)
+    out = pathlib.Path(_OUT.value) if _OUT.value else path / "explore"
+    try:
+        settings = Exploration(
+            num=_NUM.value,
+            times=tuple(_TIMES.value),
+            num_steps=_STEPS.value,
+            num_noises=_NOISES.value,
+        )
+        restored = restore(path, average=_AVERAGE.value)
+        run = Run(subject_of(restored, seed=_SEED.value), _SEED.value)
+        out.mkdir(parents=True, exist_ok=True)
+        for what in _WHAT.value:
+            images = np.asarray(walks.pictures(run, settings, what))
+            print(_write(out, what, images))
+    except (ConfigError, CheckpointError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
+def _write(out: pathlib.Path, what: str, images: np.ndarray) -> pathlib.Path:
+    if what == "traversal":
+        exploration.save_gif(out / "traversal.gif", images)
+        return out / "traversal.gif"
+    (out / f"{what}.png").write_bytes(plots.png(plots.strip(images)))
+    return out / f"{what}.png"
+
+
+if __name__ == "__main__":
+    app.run(main)

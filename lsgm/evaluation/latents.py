@@ -1,0 +1,187 @@
+r"""What the encoder's latents look like, by scale and group.
+
+Of n held-out images, each with one draw z ~ q(z|x), the statistics of all variables of
+a group together are those of the aggregate posterior q(z) = E_x[q(z|x)]; and
+
+    KL = E_x E_q[log q(z|x) - log N(z; 0, I)],                             (1)
+    active units = #{i : Var_x(mu_i(x)) > 0.01},                           (2)
+
+(1) in nats per image by Monte Carlo, which flows need; mu the latents at zero noise:
+the posterior's mean without flows, its image of the base's mean with them. The mixed
+score takes the deepest scale for nearly N(0, I), finer scales have N(0, I) for their
+prior; both are wrong by as much as the statistics here are off.
+
+Source: Burda et al., arXiv 1509.00519, section 5.2 (active units).
+"""
+
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from scipy import stats
+
+from lsgm import numerics
+from lsgm.model import LatentModel
+from lsgm.priors.normal import neg_log_prob
+from lsgm.typing import Array, Params, PRNGKey
+
+ACTIVE = 0.01
+COLLAPSED = 0.01
+SCALE, MEAN, SKEW, KURTOSIS = (0.67, 1.5), 0.25, 0.5, 1.0
+COLOUR, INK = "#1f5fbf", "#3a4048"
+
+
+class Group(NamedTuple):
+    """Latents of one group.
+
+    Attributes:
+      scale, group: scale 0 is the deepest; groups count from 0 in their scale.
+      z: draws, [n d]. mean: latents at zero noise, [n d]. kl: Eq. (1) of each image.
+      channels: the last of the d variables' axes.
+    """
+
+    scale: int
+    group: int
+    z: np.ndarray
+    mean: np.ndarray
+    kl: np.ndarray
+    channels: int
+
+
+def groups_of(
+    model: LatentModel,
+    params: Params,
+    mutables: Params,
+    batches: Iterable[Any],
+    key: PRNGKey,
+) -> list[Group]:
+    """Encode evaluation batches, one draw each.
+
+    Args:
+      batches: with ``image`` levels and a ``mask`` that is False where a short last
+        batch was filled up.
+    """
+    vae = model.vae
+
+    @jax.jit
+    def encode(params: Params, mutables: Params, levels: Array, key: PRNGKey) -> Any:
+        x = vae.preprocess(levels)
+        keys = numerics.example_keys(key, numerics.example_indices(x.shape[0]))
+        noise = vae.draw(keys)
+        own, carried = params["vae"], mutables["vae"]
+        drawn = vae.infer(own, carried, x, noise, train=False)
+        zero = jax.tree.map(jnp.zeros_like, noise)
+        mean = vae.infer(own, carried, x, zero, train=False).z
+        kl = [
+            numerics.sum_per_example(log_q + neg_log_prob(z))
+            for z, log_q in zip(drawn.z, drawn.log_q, strict=True)
+        ]
+        return list(zip(drawn.z, mean, kl, strict=True))
+
+    found = []
+    for index, batch in enumerate(batches):
+        mask, levels = np.asarray(batch["mask"]), jnp.asarray(batch["image"])
+        out = encode(params, mutables, levels, jax.random.fold_in(key, index))
+        found.append([tuple(np.asarray(leaf)[mask] for leaf in row) for row in out])
+    joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
+    places = [(s, g) for s, gs in enumerate(vae.latent_shapes) for g in range(len(gs))]
+    return [
+        Group(s, g, z.reshape(len(z), -1), mean.reshape(len(z), -1), kl, z.shape[-1])
+        for (s, g), (z, mean, kl) in zip(places, joined, strict=True)
+    ]
+
+
+def describe(group: Group) -> dict[str, Any]:
+    """Statistics of a group, in nats where it is the KL.
+
+    ``std_of_channels`` is the least and largest of the channels; ``ks_statistic`` the
+    largest distance between the distribution functions of z and of N(0, 1).
+    """
+    z = np.asarray(group.z, np.float64)
+    by_channel = z.reshape(-1, group.channels)
+    values, deviation = z.ravel(), by_channel.std(0)
+    return {
+        "scale": group.scale,
+        "group": group.group,
+        "units": z.shape[1],
+        "num_examples": len(z),
+        "mean": float(values.mean()),
+        "mean_of_channels": _range(by_channel.mean(0)),
+        "std": float(values.std()),
+        "std_of_channels": _range(deviation),
+        "kl_nats": float(np.mean(group.kl, dtype=np.float64)),
+        "active_units": int(np.sum(np.var(group.mean, 0, dtype=np.float64) > ACTIVE)),
+        "skew": float(stats.skew(values)),
+        "excess_kurtosis": float(stats.kurtosis(values)),
+        "ks_statistic": float(stats.kstest(values, "norm").statistic),
+    }
+
+
+def _range(values: np.ndarray) -> list[float]:
+    return [float(values.min()), float(values.max())]
+
+
+def warnings_of(row: dict[str, Any]) -> list[str]:
+    """What is wrong with the group that ``describe`` describes, in plain words."""
+    where = f"Scale {row['scale']}, group {row['group']}:"
+    low, high = row["std_of_channels"]
+    least, most = row["mean_of_channels"]
+    assumed = (
+        "the mixed score assumes unit variance"
+        if row["scale"] == 0
+        else "its prior is N(0, I)"
+    )
+    found = []
+    if low < SCALE[0] or high > SCALE[1]:
+        found.append(
+            f"{where} latent scale far from 1 (channels from {low:.2f} to {high:.2f}): "
+            f"{assumed}."
+        )
+    if max(-least, most) > MEAN:
+        found.append(
+            f"{where} mean far off 0 (channels from {least:.2f} to {most:.2f}): "
+            f"{assumed.replace('unit variance', 'mean 0')}."
+        )
+    if not row["active_units"] or row["kl_nats"] < COLLAPSED:
+        found.append(
+            f"{where} collapsed: {row['active_units']} of {row['units']} units active, "
+            f"KL {row['kl_nats']:.2g} nats; it carries nothing of the image."
+        )
+    if abs(row["skew"]) > SKEW or abs(row["excess_kurtosis"]) > KURTOSIS:
+        found.append(
+            f"{where} far from Normal (skew {row['skew']:.2f}, excess kurtosis "
+            f"{row['excess_kurtosis']:.2f}): the prior has more to learn, and samplers "
+            "need more calls."
+        )
+    return found
+
+
+def picture(groups: Sequence[Group]) -> bytes:
+    """Histograms of the groups against N(0, 1), as a PNG of two pixels to a point."""
+    columns = min(len(groups), 4)
+    rows = -(-len(groups) // columns)
+    size = (max(2.6 * columns, 4.0), 2.0 * rows)
+    figure = Figure(figsize=size, dpi=200, layout="constrained")
+    for index, group in enumerate(groups):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        edges = np.linspace(-4, 4, 65)
+        values = np.clip(group.z.ravel(), -4, 4)
+        axes.hist(
+            values, edges.tolist(), density=True, color=COLOUR, alpha=0.55, label="q(z)"
+        )
+        axes.plot(edges, stats.norm.pdf(edges), color=INK, lw=1.2, label="N(0, 1)")
+        title = f"scale {group.scale}, group {group.group}"
+        axes.set_title(title, loc="left", fontsize=9, color=INK)
+        axes.tick_params(labelsize=8, colors=INK, length=0)
+        axes.set_yticks([])
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        if not index:
+            axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+    file = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(file)
+    return file.getvalue()

@@ -1,0 +1,116 @@
+"""Finished parts of an evaluation on disk, so that a killed one goes on.
+
+A part's result is one file, ``<folder>/<name>.npz``: JSON words, arrays and pictures.
+It takes its name when complete, and counts for the card whose digest it carries; of
+another card it is written anew.
+"""
+
+import dataclasses
+import json
+import pathlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from lsgm.evaluation.report import Figure, Section
+
+FOLDER = "parts"
+HEAD = "head"
+Of = TypeVar("Of")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one part found.
+
+    Attributes:
+      metrics: numbers and words, as ``metrics.json`` holds them; may be empty.
+      per_example: values of each held-out example, [n] by name, in nats.
+      sections: pictures.
+    """
+
+    metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
+    per_example: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    sections: list[Section] = dataclasses.field(default_factory=list)
+
+
+def run(
+    parts: Mapping[str, Callable[[Of], Result]],
+    of: Of,
+    digest: str,
+    folder: pathlib.Path,
+    tell: Callable[[str], None],
+) -> dict[str, Result]:
+    """Results of all parts, computed in order unless they are there.
+
+    Args:
+      digest: of the card that results belong to.
+      tell: receives a line for each part.
+    """
+    found = {}
+    for index, (name, part) in enumerate(parts.items(), 1):
+        path, count = folder / f"{name}.npz", f"[{index}/{len(parts)}] {name}"
+        kept = read(path, digest)
+        if kept is not None:
+            tell(f"{count}: there already")
+            found[name] = kept
+            continue
+        start = time.perf_counter()
+        tell(f"{count} ...")
+        # What is read back is what counts, so that a resumed run equals this one.
+        write(path, part(of), digest)
+        again = read(path, digest)
+        assert again is not None
+        found[name] = again
+        tell(f"{count}: {time.perf_counter() - start:.1f} s")
+    return found
+
+
+def write(path: pathlib.Path, result: Result, digest: str) -> None:
+    """Write atomically: under another name, then renamed."""
+    arrays = {f"example/{k}": v for k, v in result.per_example.items()}
+    sections = []
+    for i, section in enumerate(result.sections):
+        figures = []
+        for j, figure in enumerate(section.figures):
+            arrays[f"png/{i}/{j}"] = np.frombuffer(figure.png, np.uint8)
+            words = {k: getattr(figure, k) for k in ("caption", "alt", "density")}
+            figures.append(words)
+        sections.append(
+            {"title": section.title, "text": section.text, "figures": figures}
+        )
+    head = {"digest": digest, "metrics": result.metrics, "sections": sections}
+    arrays[HEAD] = np.frombuffer(json.dumps(head).encode(), np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore
+    partial.replace(path)
+
+
+def read(path: pathlib.Path, digest: str | None = None) -> Result | None:
+    """A part's result; None where there is none, or of another card than ``digest``."""
+    if not path.exists():
+        return None
+    with np.load(path) as file:
+        head = json.loads(file[HEAD].tobytes())
+        if digest not in (None, head["digest"]):
+            return None
+        sections = [
+            Section(
+                title=section["title"],
+                text=section["text"],
+                figures=[
+                    Figure(png=file[f"png/{i}/{j}"].tobytes(), **words)
+                    for j, words in enumerate(section["figures"])
+                ],
+            )
+            for i, section in enumerate(head["sections"])
+        ]
+        prefix = "example/"
+        values = {
+            k.removeprefix(prefix): file[k] for k in file.files if k.startswith(prefix)
+        }
+    return Result(metrics=head["metrics"], per_example=values, sections=sections)
