@@ -1,4 +1,4 @@
-"""Fashion-MNIST on two CPU cores in less than an hour: the demo, four times as large.
+"""Fashion-MNIST on two CPU cores in about an hour: the demo, four times as large.
 
     python -m experiments.prepare_data --from=idx --root=DIR \
         --name=fashion_mnist --version=3.0.1                  # once, see docs/data.md
@@ -6,8 +6,11 @@
         --workdir=runs/fashion_laptop
 
 Dynamically binarised 28x28 pieces of clothing; an NVAE with one group of 128 latents,
-8x8x2, whose aggregate posterior is a mixture with a known density: what samplers are
-measured against in docs/samplers.md. Reached: see there.
+8x8x2, whose aggregate posterior is a mixture with a known density, as
+docs/samplers.md asks of a model that samplers are measured on.
+
+Reached, seed 0, 2 busy CPU cores, monitored bound on 500 validation images: 246.5 nats
+after stage ``vae``, 225.9 after stage ``lsgm``; 32 network calls per sample at 1e-2.
 """
 
 from ml_collections import ConfigDict
