@@ -16,21 +16,15 @@ after stage ``vae``, 225.9 after stage ``lsgm``; 32 network calls per sample at 
 from ml_collections import ConfigDict
 
 from configs import common
-from configs.common import piece
-
-VAE_STEPS, PRIOR_STEPS = 2500, 5000
 
 
 def get_config(arg: str = "full") -> ConfigDict:
     """The run; ``smoke`` takes two steps a stage."""
-    ema = piece("training.optim:Ema", decay=0.995, warmup=True)
     smoke = common.variant(arg, "full", "smoke") == "smoke"
-    return common.new_config(
-        seed=0,
-        data=common.binary_digits(
-            common.tfds(
-                "fashion_mnist", train="train[:55000]", validation="train[55000:]"
-            )
+    return common.laptop_run(
+        smoke,
+        source=common.tfds(
+            "fashion_mnist", train="train[:55000]", validation="train[55000:]"
         ),
         vae=common.small_nvae(
             base_channels=12,
@@ -41,41 +35,12 @@ def get_config(arg: str = "full") -> ConfigDict:
             groups_per_scale=1,
             latents_per_group=2,
         ),
-        stage_order=("vae", "lsgm"),
-        stages=dict(
-            vae=common.stage(
-                smoke,
-                prior=common.normal_prior(),
-                num_steps=VAE_STEPS,
-                batch_size=64,
-                ema=ema,
-                sample_every=VAE_STEPS // 2,
-                eval_every=VAE_STEPS // 2,
-                checkpoint_every=500,
-                optimizers=dict(vae=common.adamax(1e-2, VAE_STEPS)),
-                kl=common.annealing(VAE_STEPS, 0.3, coeff_max=0.7),
-                balance_kl=True,
-                regularization=dict(vae=common.regularization(1e-2)),
-            ),
-            lsgm=common.stage(
-                smoke,
-                prior=common.score_prior(
-                    network=common.small_ncsnpp(smoke, channel_mult=(1, 1)),
-                    mixing_logit_init=-2.0,
-                ),
-                num_steps=PRIOR_STEPS,
-                batch_size=64,
-                ema=ema,
-                sample_every=PRIOR_STEPS // 5,
-                eval_every=PRIOR_STEPS // 5,
-                checkpoint_every=500,
-                optimizers=dict(
-                    vae=common.adam(2e-4, PRIOR_STEPS),
-                    prior=common.adam(1e-3, PRIOR_STEPS),
-                ),
-                kl=common.annealing(PRIOR_STEPS, 0.0, coeff_min=1.0),
-                regularization=dict(vae=common.regularization(1e-2)),
-            ),
-        ),
+        channel_mult=(1, 1),
+        steps=(2500, 5000),
+        batch_size=64,
+        ema_decay=0.995,
+        coeff_max=0.7,
+        samples=5,
+        rates=(2e-4, 1e-3),
         evaluation=common.evaluation(smoke, num_examples=2000),
     )
