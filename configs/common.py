@@ -260,6 +260,72 @@ def binary_run(
     )
 
 
+def laptop_run(
+    smoke: bool,
+    *,
+    source: dict[str, Any],
+    vae: dict[str, Any],
+    channel_mult: tuple[int, ...],
+    steps: tuple[int, int],
+    batch_size: int,
+    ema_decay: float,
+    coeff_max: float,
+    samples: int,
+    rates: tuple[float, float],
+    evaluation: dict[str, Any],
+) -> ConfigDict:
+    """Both stages on binary 28x28 images, in minutes to an hour on two CPU cores.
+
+    Args:
+      channel_mult: of the score network.
+      steps: of the first and the second stage.
+      coeff_max: KL coefficient that the first stage ends with.
+      samples: how often the second stage is looked at.
+      rates: of VAE and prior in the second stage.
+    """
+    ema = piece("training.optim:Ema", decay=ema_decay, warmup=True)
+    vae_steps, prior_steps = steps
+    shared = dict(batch_size=batch_size, ema=ema, checkpoint_every=500)
+    penalty = dict(vae=regularization(1e-2))
+    return new_config(
+        seed=0,
+        data=binary_digits(source),
+        vae=vae,
+        stage_order=("vae", "lsgm"),
+        stages=dict(
+            vae=stage(
+                smoke,
+                prior=normal_prior(),
+                num_steps=vae_steps,
+                sample_every=vae_steps // 2,
+                eval_every=vae_steps // 2,
+                optimizers=dict(vae=adamax(1e-2, vae_steps)),
+                kl=annealing(vae_steps, 0.3, coeff_max=coeff_max),
+                balance_kl=True,
+                regularization=penalty,
+                **shared,
+            ),
+            lsgm=stage(
+                smoke,
+                prior=score_prior(
+                    network=small_ncsnpp(smoke, channel_mult=channel_mult),
+                    mixing_logit_init=-2.0,
+                ),
+                num_steps=prior_steps,
+                sample_every=prior_steps // samples,
+                eval_every=prior_steps // samples,
+                optimizers=dict(
+                    vae=adam(rates[0], prior_steps), prior=adam(rates[1], prior_steps)
+                ),
+                kl=annealing(prior_steps, 0.0, coeff_min=1.0),
+                regularization=penalty,
+                **shared,
+            ),
+        ),
+        evaluation=evaluation,
+    )
+
+
 def new_config(**sections: Any) -> ConfigDict:
     """A config from its sections."""
     return ConfigDict(sections)

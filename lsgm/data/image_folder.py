@@ -2,8 +2,7 @@
 
     root/train/...   root/validation/...   root/test/...
 
-Files are found at any depth and taken in the order of their paths. Transparent
-pixels become white; grey files give one channel, all others three.
+Files are found at any depth and taken in the order of their paths.
 """
 
 import dataclasses
@@ -12,16 +11,12 @@ import pathlib
 from typing import Any, ClassVar
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from lsgm.config import ConfigError
+from lsgm.data import image_file
 from lsgm.data.base import require_split
 
 SPLITS = ("train", "validation", "test")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-GREY_MODES = ("1", "L", "LA", "La")
-DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
-EXIF_ORIENTATION = 0x0112
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,19 +30,14 @@ class FolderExamples:
         return len(self.paths)
 
     def __getitem__(self, i: int) -> dict[str, Any]:
-        with _opened(self.paths[i]) as image:
-            example: dict[str, Any] = {"image": _pixels(image)}
+        path = self.paths[i]
+        example: dict[str, Any] = {"image": image_file.pixels(path, path)}
         if self.labels is not None:
             example["label"] = self.labels[i]
         return example
 
     def shape(self, i: int) -> tuple[int, int, int]:
-        with _opened(self.paths[i]) as image:
-            width, height = image.size
-            # Orientations 5 to 8 lie on their side.
-            if image.getexif().get(EXIF_ORIENTATION, 1) > 4:
-                width, height = height, width
-            return height, width, 1 if _mode(image) == "L" else 3
+        return image_file.shape(self.paths[i], self.paths[i])
 
     def name(self, i: int) -> str:
         return self.paths[i]
@@ -80,7 +70,7 @@ class ImageFolder:
         folder = self._folder / split
         paths = _files(folder)
         if not paths:
-            message = f"no {', '.join(SUFFIXES)} file in {folder}"
+            message = f"no {', '.join(image_file.SUFFIXES)} file in {folder}"
             raise ConfigError("data.source.root", self.root, message)
         labels = self._label(folder, paths) if self.labels else None
         return FolderExamples(paths=paths, labels=labels)
@@ -110,50 +100,6 @@ class ImageFolder:
 def _files(folder: pathlib.Path) -> tuple[str, ...]:
     found = []
     for parent, folders, names in os.walk(folder, followlinks=True):
-        # Hidden ones are leavings of file managers ("._1.png"), not images.
         folders[:] = [name for name in folders if name[0] != "."]
-        found += [
-            os.path.join(parent, name)
-            for name in names
-            if name.lower().endswith(SUFFIXES) and name[0] != "."
-        ]
+        found += [os.path.join(parent, n) for n in names if image_file.is_image(n)]
     return tuple(sorted(found))
-
-
-class _opened:
-    """A file as a Pillow image; what goes wrong while it is open names the file."""
-
-    def __init__(self, path: str):
-        self.path = path
-
-    def __enter__(self) -> Image.Image:
-        try:
-            self.image = Image.open(self.path)
-        except Exception as error:
-            raise self._unreadable(error) from error
-        return self.image
-
-    def __exit__(self, kind, error, trace) -> None:
-        self.image.close()
-        if isinstance(error, Exception):
-            raise self._unreadable(error) from error
-
-    def _unreadable(self, error: Exception) -> ConfigError:
-        return ConfigError("data.source.root", self.path, f"unreadable image: {error}")
-
-
-def _mode(image: Image.Image) -> str:
-    """The mode it is read in: L (grey) or RGB."""
-    if image.mode in DEEP_MODES:
-        raise ValueError(f"mode {image.mode} has more than 8 bits per channel")
-    return "L" if image.mode in GREY_MODES else "RGB"
-
-
-def _pixels(image: Image.Image) -> np.ndarray:
-    mode = _mode(image)
-    image = ImageOps.exif_transpose(image)
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
-    pixels = np.asarray(image.convert(mode))
-    return pixels[..., None] if mode == "L" else pixels

@@ -32,6 +32,15 @@ def test_first_signal_is_a_request(number, capfd):
     assert "once more to stop at once" in capfd.readouterr().out
 
 
+@pytest.fixture
+def interruptible():
+    """Python's own handler, which a job started in the background does not have."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_handlers_are_put_back():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with stop_on_signals():
