@@ -1,10 +1,13 @@
 """How near samples come to real images: distances, manifolds, a classifier, copies.
 
 All are taken between features of an extractor. Beside every number of the samples
-stands the same of held-out real images, as many as there are up to the number of
-samples: what a perfect model would get. Features of all samples and images are held,
-images are not; what costs the square of their number takes at most ``MAX_PAIRED`` of
-each, drawn at random.
+stands the same of real images, as many as there are up to the number of samples: what
+a perfect model would get. For that the reference and another split are pooled and
+divided at random, because splits that were made class by class are more alike than
+independent draws are; where a file keeps a part of the reference's features only, the
+other split is compared as it is. Features of all samples and images are held, images
+are not; what costs the square of their number takes at most ``MAX_PAIRED`` of each,
+drawn at random.
 """
 
 from typing import Any
@@ -51,7 +54,6 @@ def distance_part(run: Run) -> Result:
     extractor, fake = settings.extractor, run.generated.features
     assert fake is not None
     against = _reference(subject)
-    real = _held_out(subject, len(fake))
     record, total = against.record, against.sampled.moments
     num = len(fake)
     metrics: dict[str, Any] = {
@@ -66,11 +68,13 @@ def distance_part(run: Run) -> Result:
         "density_neighbour": settings.manifolds.density_neighbour,
         "samples": _measured(fake, against, settings.manifolds),
     }
-    if real is not None:
+    yardstick = _yardstick(subject, against, num)
+    if yardstick is not None:
+        real, rest, how = yardstick
         metrics |= {
-            "real": _measured(real, against, settings.manifolds),
+            "real": _measured(real, rest, settings.manifolds),
             "num_real": len(real),
-            "real_split": settings.baseline_split,
+            "real_images": how,
         }
     return Result(metrics=metrics)
 
@@ -89,17 +93,26 @@ def _reference(subject: Subject) -> Statistics:
     )
 
 
-def _held_out(subject: Subject, num: int) -> Features | None:
-    """Features of at most ``num`` images of the other split; None where it is the
-    reference's own."""
+def _yardstick(
+    subject: Subject, against: Statistics, num: int
+) -> tuple[Features, Statistics, str] | None:
+    """Features of at most ``num`` real images, what they are compared with, and how
+    they came about; None where the other split is the reference's own."""
     settings = subject.settings
-    split = settings.baseline_split
-    if settings.reference is None and split == settings.reference_split:
+    split, known = settings.baseline_split, against.sampled.features
+    if split == against.record["split"]:
         return None
     batches = real_images(
         subject.data, split, settings.batch_size, num_bits=settings.reference_bits
     )
-    return some(np.concatenate([settings.extractor(x) for x in batches]), num)
+    real = some(np.concatenate([settings.extractor(x) for x in batches]), num)
+    if len(known) < against.sampled.moments.count:
+        return real, against, f"split {split}"
+    pool = np.random.default_rng(0).permutation(np.concatenate([real, known]))
+    real, known = pool[: len(real)], pool[len(real) :]
+    rest = against._replace(sampled=Sampled(moments([known]), known))
+    how = f"splits {split} and {against.record['split']}, divided at random"
+    return real, rest, how
 
 
 def some(features: np.ndarray, num: int) -> np.ndarray:

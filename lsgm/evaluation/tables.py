@@ -123,7 +123,7 @@ def distance_rows(found: dict[str, Any]) -> list[Metric]:
         if name in found.get("real", {}):
             value, error = found["real"][name].values()
             note = (
-                f"{found['num_real']} real images of split {found['real_split']}: "
+                f"{found['num_real']} real images of {found['real_images']}: "
                 f"{format_value(value, error)} ± {format_value(error, error)}"
             )
         rows.append(
