@@ -15,12 +15,15 @@ import sys
 from absl import app, flags
 from ml_collections import config_flags
 
+from experiments.flag_errors import parse_flags
 from lsgm import experiment
 from lsgm.config import ConfigError
 from lsgm.evaluation import reference
 from lsgm.evaluation.weights_file import WeightsError
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "What to build it for.")
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Config file, with a variant after a colon.", lock_config=True
+)
 _SPLIT = flags.DEFINE_string("split", "train", "Split of the real images.")
 _OUT = flags.DEFINE_string("out", None, "The file, .npz.", required=True)
 _NUM_FEATURES = flags.DEFINE_integer(
@@ -35,8 +38,6 @@ def main(argv: list[str]) -> None:
     """Build, write, and print the record."""
     if argv[1:]:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
-    if not _CONFIG.value:
-        raise app.UsageError("--config must be given")
     path = pathlib.Path(_OUT.value)
     if path.suffix != ".npz":
         sys.exit(f"error: --out={path}: the file is an .npz")
@@ -59,4 +60,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flags.mark_flag_as_required("config")
+    app.run(main, flags_parser=parse_flags)

@@ -39,6 +39,7 @@ from lsgm.evaluation import weights_file
 from lsgm.evaluation.features import check_range
 from lsgm.evaluation.sharded import over_devices
 from lsgm.interop import inception_file
+from lsgm.interop.torch_file import FileError
 from lsgm.networks.inception import NUM_FEATURES, InceptionV3
 from lsgm.typing import Array, Float, Params
 
@@ -118,8 +119,7 @@ class InceptionFeatures:
 
         Raises:
           ValueError: images outside [0, 1], or of neither one nor three channels.
-          weights_file.WeightsError: no such file, or another one.
-          lsgm.interop.torch_file.FileError: the file cannot be read.
+          weights_file.WeightsError: no such file, another one, or an unreadable one.
         """
         images = check_range(np.asarray(images, np.float32))
         if images.shape[3] not in (1, 3):
@@ -138,7 +138,10 @@ class InceptionFeatures:
 @functools.cache
 def _features(extractor: InceptionFeatures) -> Callable[[np.ndarray], np.ndarray]:
     assert extractor.provenance
-    params = inception_file.read(pathlib.Path(extractor.weights))
+    try:
+        params = inception_file.read(pathlib.Path(extractor.weights))
+    except FileError as error:
+        raise weights_file.WeightsError(str(error)) from error
 
     def features(params: Params, x: Array) -> Array:
         x = scaled(resized(x, extractor.resize), extractor.scaling)
