@@ -155,3 +155,35 @@ def symmetric_root(matrix: Square) -> Square:
     """Square root of a covariance; eigenvalues that rounding made negative are 0."""
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.sqrt(values.clip(min=0))[None]) @ vectors.T
+
+
+def frechet_of_splits(
+    features: Features, sizes: tuple[int, int], *, num_splits: int = 5, seed: int = 0
+) -> Float[np.ndarray, " s"]:
+    """Frechet distances between disjoint random parts of one set of real images:
+    what a perfect generator would get.
+
+    Args:
+      sizes: examples in either part, as many as in the comparison that this is
+        the yardstick of, because the distance depends on them.
+
+    Returns:
+      One distance per split.
+
+    Raises:
+      ValueError: the parts do not fit into the set.
+    """
+    first, second = sizes
+    if min(sizes) < 2 or first + second > len(features):
+        raise ValueError(f"sizes = {sizes}: two parts of {len(features)} examples")
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(len(features)) for _ in range(num_splits)]
+    return np.array(
+        [
+            frechet(
+                moments([features[order[:first]]]),
+                moments([features[order[first : first + second]]]),
+            )
+            for order in orders
+        ]
+    )

@@ -31,6 +31,7 @@ from lsgm.evaluation import (
     timing,
     walks,
 )
+from lsgm.evaluation.features import frechet_name
 from lsgm.evaluation.parts import Result
 from lsgm.evaluation.report import Figure, Section, write_report
 from lsgm.evaluation.subject import Run, Subject
@@ -248,7 +249,7 @@ def distance_metrics(subject: Subject, images: np.ndarray) -> dict[str, Any]:
     halves = distances.frechet_of_splits(np.concatenate(pool), sizes)
     moments = distances.moments
     return {
-        "name": distances.frechet_name(len(fake), extractor.name),
+        "name": frechet_name(extractor, len(fake)),
         "frechet": distances.frechet(moments([fake]), moments([real])),
         "num_samples": len(fake),
         "num_reference": len(real),

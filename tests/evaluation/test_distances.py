@@ -160,3 +160,24 @@ def test_interval_of_the_frechet_distance_covers(shift, kept):
 def test_standard_error_needs_features():
     with pytest.raises(ValueError, match="9 features: at least 10"):
         distances.frechet_estimate(*(_sampled(_gaussian(9, 2, s)) for s in (0, 1)))
+
+
+def test_splits_are_disjoint_and_of_the_size_asked_for(monkeypatch):
+    x = np.arange(20.0)[:, None]
+    parts = []
+    monkeypatch.setattr(distances, "moments", lambda b: parts.append(b[0][:, 0]))
+    monkeypatch.setattr(distances, "frechet", lambda a, b: 0.0)
+    distances.frechet_of_splits(x, (12, 8), num_splits=3)
+    for first, second in zip(parts[::2], parts[1::2], strict=True):
+        assert (len(first), len(second)) == (12, 8)
+        assert sorted(np.concatenate([first, second])) == list(range(20))
+    assert not np.array_equal(parts[0], parts[2])
+
+
+def test_splits_shrink_with_size_and_refuse_too_large_parts():
+    x = _gaussian(800, 10, 0)
+    small = distances.frechet_of_splits(x, (50, 50)).mean()
+    large = distances.frechet_of_splits(x, (400, 400)).mean()
+    assert 0 < large < small / 4
+    with pytest.raises(ValueError, match="two parts of 800"):
+        distances.frechet_of_splits(x, (500, 301))
