@@ -147,7 +147,7 @@ def read(path: pathlib.Path) -> Statistics:
     if not path.is_file():
         raise ConfigError(KEY, str(path), f"no such file; {remake}")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             record = json.loads(file[RECORD].tobytes())
             arrays = {name: file[name] for name in ARRAYS}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
@@ -186,5 +186,6 @@ def load(reference: Reference, data: Data, extractor: Any, num_bits: int) -> Sta
 
 def _flat(record: dict[str, Any]) -> dict[str, Any]:
     """The extractor's words beside the others."""
+    rest = {name: value for name, value in record.items() if name != "extractor"}
     own = record.get("extractor", {})
-    return record | {f"extractor.{name}": value for name, value in own.items()}
+    return rest | {f"extractor.{name}": value for name, value in own.items()}
