@@ -42,7 +42,6 @@ from experiments.sampler_entries import (
     families,
     with_calls,
 )
-from experiments.told_apart import told_apart
 from lsgm import numerics
 from lsgm.config import ConfigError
 from lsgm.evaluation import distances
@@ -55,6 +54,7 @@ from lsgm.evaluation.aggregate_posterior import (
 from lsgm.evaluation.kernel_distance import kernel_distance
 from lsgm.evaluation.real_images import real_images
 from lsgm.evaluation.subject import Subject
+from lsgm.evaluation.two_sample import told_apart
 from lsgm.priors.score import ScorePrior
 from lsgm.samplers.base import Sampler
 from lsgm.samplers.fixed_grid import FixedGrid
@@ -284,7 +284,8 @@ class Tournament:
         found = dict.fromkeys(METRICS, math.nan)
         if round_.solved is not None:
             found["rms"] = float(np.sqrt(np.mean((z0 - round_.solved.z0) ** 2)))
-        found["c2st"] = told_apart(z0, round_.latents, round_.seed)
+        flat = (z.reshape(len(z), -1) for z in (z0, round_.latents))
+        found["c2st"] = told_apart(*flat, seed=round_.seed).value
         if self.mixture is not None:
             found["log_q"] = float(self.mixture.log_prob(z0).mean())
         if self.real is not None:
@@ -323,7 +324,9 @@ class Tournament:
             self.notes.append("no distances of images: the config names no extractor")
             return None
         data, size = self.subject.data, settings.batch_size
-        batches = real_images(data, settings.reference_split, size)
+        batches = real_images(
+            data, settings.reference_split, size, num_bits=settings.reference_bits
+        )
         return np.concatenate([settings.extractor(batch) for batch in batches])
 
     def _latents(self, key: Any, seed: int) -> np.ndarray:

@@ -13,7 +13,6 @@ import pytest
 from experiments import benchmark_samplers as tournament
 from experiments import benchmark_samplers_report as report
 from experiments import sampler_entries as entries
-from experiments.told_apart import told_apart
 from lsgm.config import ConfigError
 from lsgm.data.arrays import Npz
 from lsgm.data.pipeline import Data
@@ -151,18 +150,6 @@ def test_calls_that_buy_nothing_more_are_left_out():
     heun = next(f for f in entries.families(VP) if f.name == "Heun")
     assert heun.calls((1, 2, 3, 4, 5)) == [1, 3, 5]
     assert [entries.steps_of(heun.variants[0], c) for c in (1, 3, 4)] == [1, 2, 2]
-
-
-def test_told_apart():
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(2, 150, 2, 3))
-    assert abs(told_apart(a, b, 0) - 0.5) < 4 * 0.5 / math.sqrt(300)
-    assert told_apart(a, b + 5, 0) == 1.0
-    # Of two Normals 2 apart in one direction the best classifier gets 84 % right.
-    b[:, 0, 0] += 2
-    assert told_apart(a, b, 0) == pytest.approx(0.84, abs=0.07)
-    # Same mean, other scale.
-    assert told_apart(a, 0.3 * a[::-1], 0) > 0.8
 
 
 def rows():
