@@ -62,12 +62,12 @@ def parts_of(subject: Subject) -> dict[str, Callable[[Run], Result]]:
             settings.likelihood is not None and prior.has_bound,
         ),
         "sampling": (sampling_part, True),
+        "pictures": (pictures_part, True),
         "distance": (realism.distance_part, settings.extractor is not None),
         "memorization": (
             realism.memorization_part,
             settings.extractor is not None and settings.memorization is not None,
         ),
-        "pictures": (pictures_part, True),
         "exploration": (exploration_part, settings.exploration is not None),
         "latents": (latents_part, settings.latent_examples > 0),
     }

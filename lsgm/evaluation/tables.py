@@ -64,8 +64,7 @@ def table(metrics: dict[str, dict[str, Any]]) -> dict[str, list[Metric]]:
         rows |= latent_rows(metrics["latents"])
     if "distance" in metrics:
         found = metrics["distance"]
-        where = f"{found['num_reference']} of {found['reference']}"
-        rows[f"Distance to real images ({where})"] = distance_rows(found)
+        rows[f"Distance to real images ({_compared(found)})"] = distance_rows(found)
     if "memorization" in metrics:
         rows |= memorization_rows(metrics["memorization"])
     return rows
@@ -122,10 +121,8 @@ def distance_rows(found: dict[str, Any]) -> list[Metric]:
         note = ""
         if name in found.get("real", {}):
             value, error = found["real"][name].values()
-            note = (
-                f"{found['num_real']} real images of {found['real_images']}: "
-                f"{format_value(value, error)} ± {format_value(error, error)}"
-            )
+            shown = f"{format_value(value, error)} ± {format_value(error, error)}"
+            note = f"real images: {shown}"
         rows.append(
             Metric(
                 label=labels[name],
@@ -135,6 +132,14 @@ def distance_rows(found: dict[str, Any]) -> list[Metric]:
             )
         )
     return rows
+
+
+def _compared(found: dict[str, Any]) -> str:
+    """What is compared with what, for the heading."""
+    text = f"{found['num_reference']} of {found['reference']}"
+    if "real" in found:
+        text += f"; beside: {found['num_real']} real images of {found['real_images']}"
+    return text
 
 
 def memorization_rows(found: dict[str, Any]) -> dict[str, list[Metric]]:

@@ -116,7 +116,8 @@ def test_rows_show_errors_and_real_images_beside(good):
     row = rows["FD_400 (pooled pixels)"]
     assert row.value == good["samples"]["frechet"]["value"]
     assert row.standard_error == good["samples"]["frechet"]["standard_error"]
-    assert row.note.startswith("400 real images of splits validation and test")
+    real = good["real"]["frechet"]["value"]
+    assert float(row.note.split()[2]) == pytest.approx(real, rel=0.01)
     assert {"Precision, k = 3", "Coverage, k = 5"} <= rows.keys()
 
 
