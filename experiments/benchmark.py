@@ -16,6 +16,7 @@ import pathlib
 import sys
 
 from absl import app, flags, logging
+from ml_collections import config_flags
 
 from experiments import (
     benchmark_samplers,
@@ -23,6 +24,7 @@ from experiments import (
     benchmark_step,
     benchmark_variance,
 )
+from experiments.flag_errors import parse_flags
 from lsgm import experiment
 from lsgm.config import ConfigError
 from lsgm.restore import restore, subject_of
@@ -49,6 +51,12 @@ _THREADS = flags.DEFINE_integer("threads", 2, "step: CPU cores to use.", lower_b
 _PROFILE = flags.DEFINE_string("profile", None, "step: folder for profiler traces.")
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "samplers: a workdir, a stage's folder, or a checkpoint."
+)
+_CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "samplers: config file whose data and evaluation replace the checkpoint's.",
+    lock_config=True,
 )
 _SEEDS = flags.DEFINE_integer("seeds", 5, "samplers: rounds.", lower_bound=2)
 _NUM = flags.DEFINE_integer(
@@ -99,7 +107,7 @@ def samplers(out: pathlib.Path) -> str:
         calls = tuple(sorted({int(number) for number in _CALLS.value}))
         if calls[0] < 1:
             raise ConfigError("calls", calls, "at least 1 each")
-        restored = restore(pathlib.Path(_CHECKPOINT.value))
+        restored = restore(pathlib.Path(_CHECKPOINT.value), config=_CONFIG.value)
         experiment.check_data(restored.experiment)
         subject = subject_of(restored, seed=0)
         settings = benchmark_samplers.Settings(
@@ -127,4 +135,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

@@ -1,17 +1,24 @@
 """Evaluate a checkpoint: metrics.json, per_example.npz and report.html.
 
     python -m experiments.evaluate --checkpoint=runs/demo
-    python -m experiments.evaluate --compare runs/demo runs/demo/vae --out=compared
+    python -m experiments.evaluate --checkpoint=runs/demo --out=runs/demo/heun \\
+        --config=configs/demo.py --config.evaluation.num_samples=5000 \\
+        --sampler=lsgm.samplers.heun:Heun --sampler_arg=num_steps=10
+    python -m experiments.evaluate --compare runs/demo runs/demo/heun --out=compared
 
-What is measured, and on how much, stands in the config's ``evaluation``. A killed
-evaluation goes on where it stopped. ``--compare`` puts finished ones side by side.
+What is measured, and on how much, stands in the ``evaluation`` of the checkpoint's
+config, or in that of ``--config``. A killed evaluation goes on where it stopped.
+``--compare`` puts finished ones side by side.
 """
 
 import pathlib
 import sys
 
 from absl import app, flags, logging
+from ml_collections import config_flags
 
+from experiments.flag_errors import parse_flags
+from experiments.sampler_flags import with_sampler
 from lsgm import experiment
 from lsgm.config import ConfigError
 from lsgm.evaluation import compare, evaluate, realism
@@ -21,6 +28,12 @@ from lsgm.training.checkpoints import CheckpointError
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "A workdir, a stage's folder, or a checkpoint."
+)
+_CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "Config file whose data and evaluation replace the checkpoint's.",
+    lock_config=True,
 )
 _COMPARE = flags.DEFINE_bool(
     "compare", False, "Compare the evaluations in the folders that are named."
@@ -41,7 +54,8 @@ def main(argv: list[str]) -> None:
         raise app.UsageError("--checkpoint must be given")
     path = pathlib.Path(_CHECKPOINT.value)
     try:
-        restored = restore(path, average=_AVERAGE.value)
+        restored = restore(path, average=_AVERAGE.value, config=_CONFIG.value)
+        restored = restored._replace(model=with_sampler(restored.model))
         experiment.check_data(restored.experiment)
         subject = subject_of(restored, seed=_SEED.value)
         realism.check(subject)
@@ -69,4 +83,4 @@ def _compare(folders: list[pathlib.Path]) -> str | None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

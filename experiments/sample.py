@@ -11,6 +11,7 @@ import sys
 
 from absl import app, flags, logging
 
+from experiments.sampler_flags import with_sampler
 from lsgm.config import ConfigError
 from lsgm.evaluation import sampling
 from lsgm.evaluation.recalibration import recalibrate
@@ -31,14 +32,6 @@ _BATCH = flags.DEFINE_integer(
 _TEMPERATURE = flags.DEFINE_float(
     "temperature", None, "Factor on the initial noise's standard deviation."
 )
-_SAMPLER = flags.DEFINE_string(
-    "sampler",
-    None,
-    "Another sampler as package.module:Class, e.g. lsgm.samplers.heun:Heun.",
-)
-_SAMPLER_ARGS = flags.DEFINE_multi_string(
-    "sampler_arg", [], "A field of that sampler as name=value; may be repeated."
-)
 _RECALIBRATE = flags.DEFINE_integer(
     "recalibrate",
     None,
@@ -57,8 +50,7 @@ def main(argv: list[str]) -> None:
     path = pathlib.Path(_CHECKPOINT.value)
     try:
         restored = restore(path, average=_AVERAGE.value)
-        spec = sampling.sampler_spec(_SAMPLER.value, _SAMPLER_ARGS.value)
-        model = sampling.with_sampler(restored.model, spec)
+        model = with_sampler(restored.model)
     except (ConfigError, CheckpointError) as error:
         sys.exit(f"error: {error}")
     settings = restored.experiment.evaluation

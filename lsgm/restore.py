@@ -3,12 +3,15 @@
 import hashlib
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from lsgm import experiment as experiments
+from lsgm.config import plain
 from lsgm.evaluation import provenance
 from lsgm.evaluation.subject import Subject
 from lsgm.experiment import Experiment
@@ -29,7 +32,8 @@ class Restored(NamedTuple):
       stage, step: which stage, after how many updates.
       folder: the checkpoint itself.
       average: whether averaged parameters were taken.
-      meta: what the checkpoint says of itself (config, versions).
+      meta: what the checkpoint says of itself (versions, and the config that the
+        experiment was built from).
     """
 
     model: LatentModel
@@ -43,7 +47,15 @@ class Restored(NamedTuple):
     meta: dict[str, Any]
 
 
-def restore(path: pathlib.Path, *, average: bool = True) -> Restored:
+MEASURED_BY = ("data", "evaluation")
+
+
+def restore(
+    path: pathlib.Path,
+    *,
+    average: bool = True,
+    config: Mapping[str, Any] | ConfigDict | None = None,
+) -> Restored:
     """Build the model that a checkpoint describes and read its parameters.
 
     The data that it was trained on need not be there.
@@ -51,12 +63,17 @@ def restore(path: pathlib.Path, *, average: bool = True) -> Restored:
     Args:
       path: a workdir (its furthest stage), a stage's folder, or one step's.
       average: take averaged parameters where there are some.
+      config: its ``data`` and ``evaluation`` replace those of the checkpoint.
 
     Raises:
       checkpoints.CheckpointError: nothing to read there, or unreadable.
+      lsgm.config.ConfigError: ``config`` is wrong, or does not fit the checkpoint.
     """
     folder = checkpoints.find(path)
     meta = checkpoints.describe(folder)
+    if config is not None:
+        new = {name: plain(config[name], name) for name in MEASURED_BY}
+        meta = meta | {"config": {**meta["config"], **json.loads(json.dumps(new))}}
     experiment = experiments.described(meta["config"])
     stage = experiment.stages[meta["stage"]]
     tree = checkpoints.read(folder, ("params", "ema", "mutables"))
