@@ -23,6 +23,7 @@ here, where they are made. Seconds are of that loop.
 
 import dataclasses
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -30,7 +31,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 from jax.core import Tracer
 from scipy.stats import rankdata
 
@@ -154,7 +154,7 @@ def play(subject: Subject, settings: Settings) -> tuple[list[Row], list[str]]:
     rows: list[Row] = []
     for seed in range(seeds):
         round_ = tournament.round(seed)
-        logging.info("round %d of %d", seed + 1, seeds)
+        print(f"round {seed + 1} of {seeds}", file=sys.stderr)
         rows += tournament.ends(round_)
         for name, flow in adaptive().items():
             rows.append(tournament.play(name, flow, round_))
@@ -171,7 +171,7 @@ def choose(
     """The variant of each family at each number of calls."""
     round_ = tournament.round(CHOOSING, solve=False)
     encoder = list(tournament.ends(round_))[-1]
-    logging.info("choosing variants")
+    print("choosing variants", file=sys.stderr)
     chosen = {}
     for family in playing:
         at = {c: _nearest(c, family.only[:1] or CHOSEN_AT) for c in family.calls(calls)}

@@ -12,7 +12,7 @@ import json
 import pathlib
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from experiments.flag_errors import parse_flags
@@ -38,6 +38,7 @@ def main(argv: list[str]) -> None:
     """Build, write, and print the record."""
     if argv[1:]:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
+    logging.set_verbosity(logging.WARNING)
     path = pathlib.Path(_OUT.value)
     if path.suffix != ".npz":
         sys.exit(f"error: --out={path}: the file is an .npz")

@@ -19,11 +19,10 @@ from ml_collections import config_flags
 
 from experiments.flag_errors import parse_flags
 from experiments.sampler_flags import with_sampler
-from lsgm import experiment
 from lsgm.config import ConfigError
-from lsgm.evaluation import compare, evaluate, realism
+from lsgm.evaluation import compare
 from lsgm.evaluation.weights_file import WeightsError
-from lsgm.restore import restore, subject_of
+from lsgm.restore import measure, restore
 from lsgm.training.checkpoints import CheckpointError
 
 _CHECKPOINT = flags.DEFINE_string(
@@ -56,14 +55,10 @@ def main(argv: list[str]) -> None:
     try:
         restored = restore(path, average=_AVERAGE.value, config=_CONFIG.value)
         restored = restored._replace(model=with_sampler(restored.model))
-        experiment.check_data(restored.experiment)
-        subject = subject_of(restored, seed=_SEED.value)
-        realism.check(subject)
+        out = pathlib.Path(_OUT.value) if _OUT.value else path
+        measure(restored, seed=_SEED.value, out=out)
     except (ConfigError, CheckpointError, WeightsError) as error:
         sys.exit(f"error: {error}")
-    out = pathlib.Path(_OUT.value) if _OUT.value else path
-    measured = evaluate.measure(subject, _SEED.value, out)
-    evaluate.write(subject, measured, out)
     print(f"{out / 'metrics.json'}\n{out / 'report.html'}")
 
 

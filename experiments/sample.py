@@ -68,16 +68,13 @@ def main(argv: list[str]) -> None:
         seed=_SEED.value,
         temperature=temperature,
     )
-    drawn = sampling.draw(
+    sample = sampling.sample_fn(
         model,
-        restored.params,
-        mutables,
-        _NUM.value,
-        seed=_SEED.value,
-        batch_size=batch_size,
+        min(_NUM.value, batch_size),
         temperature=temperature,
         batch_statistics=settings.batch_statistics and not batches,
     )
+    drawn = sampling.draw(sample, restored.params, mutables, _NUM.value, _SEED.value)
     out = pathlib.Path(_OUT.value) if _OUT.value else path / "samples"
     sampling.write(drawn, out)
     print(

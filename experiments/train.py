@@ -3,7 +3,8 @@
     python -m experiments.train --config=configs/demo.py --workdir=runs/demo
 
 Started again on the same workdir, a run goes on from its last checkpoint and
-gives the numbers that it would have given uninterrupted.
+gives the numbers that it would have given uninterrupted. Where the config names the
+figures of a paper (``evaluation.ledger``), it ends with its evaluation and the ledger.
 """
 
 import pathlib
@@ -16,6 +17,8 @@ from ml_collections import config_flags
 from experiments.flag_errors import parse_flags
 from lsgm import experiment, launch
 from lsgm.config import ConfigError
+from lsgm.evaluation.weights_file import WeightsError
+from lsgm.restore import measure, restore
 from lsgm.training.checkpoints import CheckpointError
 from lsgm.training.guard import NonFiniteError
 from lsgm.training.loop import Interrupted
@@ -27,6 +30,7 @@ _REPORTED = (
     CheckpointError,
     NonFiniteError,
     WriteError,
+    WeightsError,
 )
 _INTERRUPTED = 130  # What a shell reports of a command that Ctrl-C has ended.
 _CONFIG = config_flags.DEFINE_config_file(
@@ -45,14 +49,26 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     if _DISTRIBUTED.value:
         jax.distributed.initialize()
+    workdir = pathlib.Path(_WORKDIR.value)
     try:
         checked = experiment.from_config(_CONFIG.value)
-        launch.train(checked, _CONFIG.value, pathlib.Path(_WORKDIR.value))
+        launch.train(checked, _CONFIG.value, workdir)
+        if checked.evaluation.ledger is not None:
+            _evaluate(launch.outcome(checked, workdir), workdir)
     except Interrupted as saved:
         print(f"\n{saved}. The same command goes on from there.", file=sys.stderr)
         sys.exit(_INTERRUPTED)
     except _REPORTED as error:
         sys.exit(f"error: {error}")
+
+
+def _evaluate(checkpoint: pathlib.Path, workdir: pathlib.Path) -> None:
+    if jax.process_count() > 1:
+        command = f"python -m experiments.evaluate --checkpoint={checkpoint}"
+        print(f"evaluate it in one process: {command} --out={workdir}")
+        return
+    measure(restore(checkpoint), seed=0, out=workdir)
+    print((workdir / "ledger.md").read_text())
 
 
 if __name__ == "__main__":

@@ -62,6 +62,10 @@ def _check_stages(experiment: Experiment) -> None:
             raise ConfigError("stage_order", name, nearest(name, experiment.stages))
     if not experiment.stage_order:
         raise ConfigError("stage_order", (), "name at least one stage")
+    for name, stage in experiment.stages.items():
+        if stage.keep_best and experiment.evaluation.extractor is None:
+            message = "needs evaluation.extractor, by which samples are judged"
+            raise ConfigError(f"stages.{name}.keep_best", True, message)
     first = experiment.stage_order[0]
     if "vae" not in experiment.stages[first].optimizers:
         raise ConfigError(

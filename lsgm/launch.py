@@ -4,6 +4,7 @@ Layout of a workdir: ``config.json``, the resolved config; ``<stage>/`` with tha
 stage's checkpoints, records, and pictures.
 """
 
+import contextlib
 import functools
 import json
 import pathlib
@@ -18,6 +19,7 @@ from lsgm.evaluation import monitor
 from lsgm.experiment import Experiment
 from lsgm.training import inactive
 from lsgm.training import state as states
+from lsgm.training.best import FOLDER, Best
 from lsgm.training.checkpoints import Checkpoints, describe_run
 from lsgm.training.guard import StopRequest, stop_on_signals
 from lsgm.training.loop import Loop
@@ -59,6 +61,13 @@ def train(
     print(f"done: {workdir}")
 
 
+def outcome(experiment: Experiment, workdir: pathlib.Path) -> pathlib.Path:
+    """Where the state is that a finished run is judged by: the last stage's best one
+    where it kept it, else its last."""
+    name = experiment.stage_order[-1]
+    return workdir / name / (FOLDER if experiment.stages[name].keep_best else "")
+
+
 def train_stage(
     experiment: Experiment,
     name: str,
@@ -71,7 +80,8 @@ def train_stage(
     """Train one stage to its end and return its last state."""
     stage = experiment.stages[name]
     init = functools.partial(initial_state, stage, experiment.vae, key)
-    with Checkpoints(folder / "checkpoints") as checkpoints:
+    with contextlib.ExitStack() as stack:
+        checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints"))
         restored = checkpoints.restore_latest(jax.eval_shape(init))
         if restored is not None and int(restored.state.step) == stage.num_steps:
             return restored.state
@@ -86,17 +96,22 @@ def train_stage(
             state, window = inactive.drop(state, stage, experiment.vae, batches), []
         else:
             state, window = restored.state, restored.meta["window"]
-        with Writers(folder, name, int(state.step), stage.num_steps) as writers:
-            loop = Loop(
-                stage=stage,
-                update=mapped_update(stage, experiment.vae),
-                batches=batches.iterate,
-                checkpoints=checkpoints,
-                writers=writers,
-                observers=observers(experiment, stage),
-                meta=meta,
-            )
-            return loop.run(replicate(state), window, stop)
+        best = None
+        if stage.keep_best:
+            kept = stack.enter_context(Checkpoints(folder / FOLDER))
+            best = Best(kept, monitor.DISTANCE, meta)
+        writers = Writers(folder, name, int(state.step), stage.num_steps)
+        loop = Loop(
+            stage=stage,
+            update=mapped_update(stage, experiment.vae),
+            batches=batches.iterate,
+            checkpoints=checkpoints,
+            writers=stack.enter_context(writers),
+            observers=observers(experiment, stage),
+            meta=meta,
+            best=best,
+        )
+        return loop.run(replicate(state), window, stop)
 
 
 def initial_state(stage: Stage, vae: VAE, key: PRNGKey) -> TrainState:
@@ -121,6 +136,9 @@ def observers(experiment: Experiment, stage: Stage) -> list[Any]:
     found = [monitor.sample_observer(model, data, settings, stage.sample_every)]
     if model.prior.has_bound:
         found.append(monitor.bound_observer(model, data, settings, stage.eval_every))
+    if stage.keep_best:
+        every = stage.sample_every
+        found.append(monitor.distance_observer(model, data, settings, every))
     return found
 
 

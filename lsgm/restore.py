@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from lsgm import experiment as experiments
 from lsgm.config import plain
-from lsgm.evaluation import provenance
+from lsgm.evaluation import evaluate, provenance, realism
 from lsgm.evaluation.subject import Subject
 from lsgm.experiment import Experiment
 from lsgm.model import LatentModel
@@ -106,6 +106,20 @@ def subject_of(restored: Restored, *, seed: int) -> Subject:
         card=card_of(restored, seed=seed),
         records={name: stage_folder.parent / name / "metrics.jsonl" for name in done},
     )
+
+
+def measure(restored: Restored, *, seed: int, out: pathlib.Path) -> None:
+    """Evaluate into a folder, going on from where an evaluation there stopped.
+
+    Raises:
+      lsgm.config.ConfigError: the data are not there, or do not hold what is asked.
+      lsgm.evaluation.weights_file.WeightsError: the extractor's weights are not those
+        that it records.
+    """
+    experiments.check_data(restored.experiment)
+    subject = subject_of(restored, seed=seed)
+    realism.check(subject)
+    evaluate.write(subject, evaluate.measure(subject, seed, out), out)
 
 
 def card_of(restored: Restored, *, seed: int) -> dict[str, Any]:

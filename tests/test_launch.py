@@ -115,16 +115,13 @@ def test_records_and_pictures_are_there(finished):
 
 def test_checkpoint_samples_with_counted_calls(finished):
     restored = restore.restore(finished)
-    drawn = sampling.draw(
-        restored.model, restored.params, restored.mutables, 6, seed=0, batch_size=4
-    )
+    own = restored.params, restored.mutables
+    drawn = sampling.draw(sampling.sample_fn(restored.model, 4), *own, 6, 0)
     assert drawn.images.shape == (6, 28, 28, 1)
     assert (drawn.nfe == 3).all()
     spec = sampling.sampler_spec("lsgm.samplers.heun:Heun", ["num_steps=2"])
     other = sampling.with_sampler(restored.model, spec)
-    drawn = sampling.draw(
-        other, restored.params, restored.mutables, 4, seed=0, batch_size=4
-    )
+    drawn = sampling.draw(sampling.sample_fn(other, 4), *own, 4, 0)
     assert (drawn.nfe == drawn.nfe[0]).all() and drawn.nfe[0] > 2
 
 

@@ -42,5 +42,11 @@ def get_config(arg: str = "full") -> ConfigDict:
         coeff_max=0.7,
         samples=5,
         rates=(2e-4, 1e-3),
-        evaluation=common.evaluation(smoke, num_examples=2000),
+        evaluation=common.evaluation(
+            smoke,
+            num_examples=2000,
+            extractor=common.piece(
+                "evaluation.features:ClassifierFeatures", weights="fashion_cnn.npz"
+            ),
+        ),
     )

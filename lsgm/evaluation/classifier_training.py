@@ -12,7 +12,6 @@ binarised digits alike, and features must make sense of both.
 import dataclasses
 import pathlib
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import flax
@@ -23,10 +22,15 @@ import optax
 import scipy.ndimage
 from jaxtyping import Integer
 
+from lsgm.config import ConfigError
+from lsgm.data.pipeline import Data
 from lsgm.evaluation import weights_file
+from lsgm.evaluation.sharded import over_devices
 from lsgm.networks.classifier import ConvClassifier
 from lsgm.networks.initialize import initialize
 from lsgm.typing import Array, Float, Params, UInt8
+
+EVALUATED_AT_ONCE = 500
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -139,6 +143,28 @@ def make_step(
     return jax.jit(step)
 
 
+def everything(data: Data, split: str) -> dict[str, np.ndarray]:
+    """All images (bytes, [n h w c]) and labels [n] of a split.
+
+    Raises:
+      ConfigError: the data have no labels.
+    """
+    store = data.open(split)
+    if not store.labelled:
+        raise ConfigError("data.source", data.source, "has no labels to learn")
+    return store.take(np.arange(len(store)))
+
+
+def outputs(
+    function: Callable[[Params, Array], Any],
+    params: Params,
+    images: UInt8[np.ndarray, "n h w c"],
+) -> Float[np.ndarray, "n d"]:
+    """``function`` of images (bytes), many at a time."""
+    mapped = over_devices(function, params, EVALUATED_AT_ONCE)
+    return mapped(images.astype(np.float32) / np.float32(255))
+
+
 def accuracy(
     network: ConvClassifier,
     params: Params,
@@ -146,55 +172,59 @@ def accuracy(
     labels: Integer[np.ndarray, " n"],
 ) -> float:
     """Share of images (bytes) whose most probable class is right."""
-    logits = jax.jit(network.apply)(
-        {"params": params}, jnp.asarray(images, jnp.float32) / 255
-    )
-    return float(np.mean(np.argmax(np.asarray(logits), 1) == labels))
+    logits = outputs(lambda p, x: network.apply({"params": p}, x), params, images)
+    return float(np.mean(np.argmax(logits, 1) == labels))
 
 
 def feature_scale(
     network: ConvClassifier, params: Params, images: UInt8[np.ndarray, "n h w c"]
 ) -> float:
     """Root mean variance of the features of images (bytes), over all dimensions."""
-    features = jax.jit(partial(network.apply, method=network.features))(
-        {"params": params}, jnp.asarray(images, jnp.float32) / 255
+    features = outputs(
+        lambda p, x: network.apply({"params": p}, x, method=network.features),
+        params,
+        images,
     )
-    return float(np.sqrt(np.asarray(features, np.float64).var(axis=0).mean()))
+    return float(np.sqrt(features.astype(np.float64).var(axis=0).mean()))
 
 
 def train_and_write(
-    recipe: Recipe, source: Any, name: str, path: pathlib.Path
+    recipe: Recipe, data: Data, name: str, path: pathlib.Path, command: str
 ) -> dict[str, Any]:
-    """Train on the source's train split and write weights with provenance.
+    """Train on the train split and write weights with provenance.
 
     Args:
-      source: a data source with labelled splits ``train``, ``validation``, ``test``.
+      data: with labels, and a split ``train``; accuracy is measured on every split.
       name: what the features are called in reports.
       path: the weights, ``.npz``; the provenance stands beside it as ``.json``.
+      command: that makes them anew.
 
     Returns:
       The provenance; what it reports is measured on the weights as stored.
+
+    Raises:
+      ConfigError: the data have no labels.
     """
-    splits = {s: source.open(s) for s in ("train", "validation", "test")}
-    train = splits["train"]
-    params = fit(recipe, train.images, train.labels)
-    network = recipe.network(int(train.labels.max()) + 1)
+    splits = {split: everything(data, split) for split in data.source.splits()}
+    images, labels = splits["train"]["image"], splits["train"]["label"]
+    params = fit(recipe, images, labels)
+    network = recipe.network(int(labels.max()) + 1)
     stored = weights_file.rounded(params)
     provenance = {
         "name": name,
-        "data": train.place,
-        "command": weights_file.COMMAND,
-        "num_train": len(train),
-        "image_shape": list(train.images.shape[1:]),
+        "data": repr(data.source),
+        "command": command,
+        "num_train": len(images),
+        "image_shape": list(images.shape[1:]),
         "network": {
             "num_classes": network.num_classes,
             "num_features": network.num_features,
             "width": network.width,
         },
-        "feature_scale": feature_scale(network, stored, train.images),
+        "feature_scale": feature_scale(network, stored, images),
         "recipe": dataclasses.asdict(recipe),
         "accuracy": {
-            split: accuracy(network, stored, examples.images, examples.labels)
+            split: accuracy(network, stored, examples["image"], examples["label"])
             for split, examples in splits.items()
         },
         "versions": {m.__name__: m.__version__ for m in (jax, flax, optax)},

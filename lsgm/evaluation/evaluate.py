@@ -22,6 +22,7 @@ from lsgm.evaluation import (
     bound,
     curves,
     latents,
+    ledger,
     likelihood,
     parts,
     plots,
@@ -293,7 +294,8 @@ def _curves(subject: Subject) -> list[Figure]:
 
 
 def write(subject: Subject, measured: Measured, folder: pathlib.Path) -> None:
-    """Write ``metrics.json``, ``per_example.npz`` and ``report.html``."""
+    """Write ``metrics.json``, ``per_example.npz``, ``report.html``, and where the
+    settings name published figures ``ledger.md``."""
     folder.mkdir(parents=True, exist_ok=True)
     card = {**subject.card, "card_sha256": provenance.digest(subject.card)}
     document = {"card": card, **measured.metrics}
@@ -301,12 +303,17 @@ def write(subject: Subject, measured: Measured, folder: pathlib.Path) -> None:
     (folder / "metrics.json").write_text(text)
     arrays: dict[str, Any] = dict(measured.per_example)
     np.savez(folder / "per_example.npz", **arrays)
+    rows, published = table(measured.metrics), subject.settings.ledger
+    if published is not None:
+        text = ledger.markdown(published, measured.metrics, card)
+        (folder / "ledger.md").write_text(text, encoding="utf-8")
+        rows = ledger.rows(published, measured.metrics) | rows
     write_report(
         folder / "report.html",
         title=card["title"],
         subtitle=f"stage {card['stage']}, step {card['step']}",
         headline=headline(measured.metrics),
         sections=measured.sections,
-        metrics=table(measured.metrics),
+        metrics=rows,
         card=card,
     )

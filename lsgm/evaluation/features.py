@@ -24,7 +24,6 @@ from lsgm.evaluation.sharded import over_devices
 from lsgm.networks.classifier import ConvClassifier
 from lsgm.typing import Array, Float, Params
 
-DIGIT_CNN = weights_file.FOLDER / "digit_cnn.npz"
 # Below so many samples published names carry their number.
 ENOUGH = 10_000
 
@@ -60,12 +59,13 @@ class ClassifierFeatures:
     """Penultimate features of a classifier that this package trained.
 
     Attributes:
-      weights: path of an npz with its provenance beside it; None for the digit
-        classifier that ships, trained by ``experiments/train_features.py``.
+      weights: an npz with its provenance beside it, as
+        ``experiments/train_features.py`` writes them: the name of one that ships
+        (``lsgm/evaluation/weights``) or a path.
       batch_size: images per call of the network.
     """
 
-    weights: str | None = None
+    weights: str = "digit_cnn.npz"
     batch_size: int = 100
 
     def __post_init__(self) -> None:
@@ -81,7 +81,8 @@ class ClassifierFeatures:
     @property
     def path(self) -> pathlib.Path:
         """Where the weights are."""
-        return DIGIT_CNN if self.weights is None else pathlib.Path(self.weights)
+        shipped = weights_file.FOLDER / self.weights
+        return shipped if shipped.is_file() else pathlib.Path(self.weights)
 
     @property
     def provenance(self) -> dict[str, Any]:

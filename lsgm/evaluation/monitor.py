@@ -1,12 +1,16 @@
-"""What is looked at while a stage trains: the held-out bound, and samples."""
+"""What is looked at while a stage trains: the held-out bound, samples, and how far
+they are from real images."""
 
+import functools
 from typing import Any
 
 import jax
 import numpy as np
 
-from lsgm.evaluation import plots
+from lsgm.evaluation import plots, sampling
 from lsgm.evaluation.bound import bits_per_dim, bound_fn, estimate_bound
+from lsgm.evaluation.distances import frechet, moments
+from lsgm.evaluation.realism import statistics_of
 from lsgm.evaluation.settings import Evaluation
 from lsgm.model import LatentModel
 from lsgm.training.observe import Observation, Observer
@@ -42,18 +46,12 @@ def sample_observer(
 ) -> Observer:
     """Samples from the same noise each time, reconstructions, and their calls."""
     num = settings.monitor_samples
-
-    @jax.jit
-    def draw(params: Any, mutables: Any) -> Any:
-        generated = model.sample(
-            params,
-            mutables,
-            jax.random.key(1),
-            num,
-            temperature=settings.temperature,
-            batch_statistics=settings.batch_statistics,
-        )
-        return generated.images, generated.nfe
+    draw = sampling.sample_fn(
+        model,
+        num,
+        temperature=settings.temperature,
+        batch_statistics=settings.batch_statistics,
+    )
 
     @jax.jit
     def reconstruct(params: Any, mutables: Any, levels: Any) -> Any:
@@ -61,7 +59,7 @@ def sample_observer(
         return model.reconstruct(params, mutables, jax.random.key(2), x)
 
     def observe(state: TrainState) -> Observation:
-        images, nfe = draw(state.averaged, state.mutables)
+        generated = draw(state.averaged, state.mutables, jax.random.key(1))
         batch = next(
             iter(data.eval_batches(settings.monitor_split, num // 2, num // 2))
         )
@@ -69,11 +67,37 @@ def sample_observer(
         decoded = reconstruct(state.averaged, state.mutables, levels)
         real = (levels / model.vae.likelihood.max_level).astype(np.float32)
         return Observation(
-            scalars={"samples/nfe": float(nfe)},
+            scalars={"samples/nfe": float(generated.nfe)},
             pictures={
-                "samples": plots.grid(np.asarray(images)),
+                "samples": plots.grid(np.asarray(generated.images)),
                 "reconstructions": plots.pairs(real, np.asarray(decoded)),
             },
         )
+
+    return Observer(every, observe)
+
+
+DISTANCE = "samples/frechet"
+
+
+def distance_observer(
+    model: LatentModel, data: Any, settings: Evaluation, every: int
+) -> Observer:
+    """The Frechet distance of ``settings.selection_samples`` samples, from the same
+    noise each time, to the evaluation's reference."""
+    num = settings.selection_samples
+    size = min(num, settings.batch_size)
+    sample = sampling.sample_fn(
+        model,
+        size,
+        temperature=settings.temperature,
+        batch_statistics=settings.batch_statistics,
+    )
+    reference = functools.cache(lambda: statistics_of(data, settings).sampled.moments)
+
+    def observe(state: TrainState) -> Observation:
+        drawn = sampling.batches(sample, state.averaged, state.mutables, num, 0)
+        fake = moments(settings.extractor(batch.images) for batch in drawn)
+        return Observation(scalars={DISTANCE: frechet(fake, reference())})
 
     return Observer(every, observe)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lsgm.data.pipeline import Data
 from lsgm.evaluation import memorization, reference
 from lsgm.evaluation.distances import (
     NUM_GROUPS,
@@ -29,6 +30,7 @@ from lsgm.evaluation.manifolds import Manifolds
 from lsgm.evaluation.parts import Result
 from lsgm.evaluation.real_images import real_images, some_real_images
 from lsgm.evaluation.reference import Statistics
+from lsgm.evaluation.settings import Evaluation
 from lsgm.evaluation.subject import Run, Subject
 from lsgm.evaluation.two_sample import told_apart
 
@@ -45,7 +47,7 @@ def check(subject: Subject) -> None:
     if settings.extractor is not None:
         assert settings.extractor.provenance
         if settings.reference is not None:
-            _reference(subject)
+            statistics_of(subject.data, settings)
 
 
 def distance_part(run: Run) -> Result:
@@ -53,7 +55,7 @@ def distance_part(run: Run) -> Result:
     subject, settings = run.subject, run.subject.settings
     extractor, fake = settings.extractor, run.generated.features
     assert fake is not None
-    against = _reference(subject)
+    against = statistics_of(subject.data, settings)
     record, total = against.record, against.sampled.moments
     num = len(fake)
     metrics: dict[str, Any] = {
@@ -79,8 +81,12 @@ def distance_part(run: Run) -> Result:
     return Result(metrics=metrics)
 
 
-def _reference(subject: Subject) -> Statistics:
-    settings, data = subject.settings, subject.data
+def statistics_of(data: Data, settings: Evaluation) -> Statistics:
+    """Those of the real images that samples are compared with.
+
+    Raises:
+      lsgm.config.ConfigError: the settings name a file that does not fit.
+    """
     extractor, num_bits = settings.extractor, settings.reference_bits
     if settings.reference is not None:
         return reference.load(settings.reference, data, extractor, num_bits)

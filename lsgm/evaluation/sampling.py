@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,8 +10,8 @@ import numpy as np
 
 from lsgm.config import ConfigError, build
 from lsgm.evaluation.plots import save_grid
-from lsgm.model import LatentModel
-from lsgm.typing import Params
+from lsgm.model import Generated, LatentModel
+from lsgm.typing import Params, PRNGKey
 
 
 class Drawn(NamedTuple):
@@ -28,77 +28,65 @@ class Drawn(NamedTuple):
     path: np.ndarray | None = None
 
 
-def draw(
+Sample = Callable[[Params, Params, PRNGKey], Generated]
+
+
+def sample_fn(
     model: LatentModel,
-    params: Params,
-    mutables: Params,
-    num: int,
-    *,
-    seed: int,
     batch_size: int,
+    *,
     temperature: float = 1.0,
     batch_statistics: bool = False,
     num_path: int = 0,
-) -> Drawn:
-    """``num`` samples; batch k is a function of (seed, k) and of the batch size.
+) -> Sample:
+    """Compiled ``(params, mutables, key) -> Generated`` of ``batch_size`` samples.
 
     An adaptive sampler controls its steps for a batch as a whole, so samples and
     calls depend on ``batch_size``; a report has to name it.
     """
-    drawn = list(
-        batches(
-            model,
-            params,
-            mutables,
-            num,
-            seed=seed,
-            batch_size=batch_size,
-            temperature=temperature,
-            batch_statistics=batch_statistics,
-            num_path=num_path,
-        )
-    )
-    return Drawn(
-        np.concatenate([d.images for d in drawn]),
-        np.concatenate([d.nfe for d in drawn]),
-        np.concatenate([np.asarray(d.path) for d in drawn], 1) if num_path else None,
-    )
 
-
-def batches(
-    model: LatentModel,
-    params: Params,
-    mutables: Params,
-    num: int,
-    *,
-    seed: int,
-    batch_size: int,
-    temperature: float = 1.0,
-    batch_statistics: bool = False,
-    num_path: int = 0,
-) -> Iterator[Drawn]:
-    """What ``draw`` joins, one batch after the other, the last one short."""
-    size = min(batch_size, num)
-    sampler = jax.jit(
-        lambda params, mutables, key: model.sample(
+    def sample(params: Params, mutables: Params, key: PRNGKey) -> Generated:
+        return model.sample(
             params,
             mutables,
             key,
-            size,
+            batch_size,
             temperature=temperature,
             batch_statistics=batch_statistics,
             num_path=num_path,
         )
-    )
-    key = jax.random.key(seed)
-    for k in range(-(-num // size)):
-        generated = sampler(params, mutables, jax.random.fold_in(key, k))
-        left = min(size, num - k * size)
+
+    return jax.jit(sample)
+
+
+def batches(
+    sample: Sample, params: Params, mutables: Params, num: int, seed: int
+) -> Iterator[Drawn]:
+    """``num`` samples, batch by batch, the last one short; batch k is a function of
+    (seed, k) and of the batch size."""
+    key, k = jax.random.key(seed), 0
+    while num:
+        generated = sample(params, mutables, jax.random.fold_in(key, k))
+        left, path = min(num, len(generated.images)), generated.path
         yield Drawn(
             np.asarray(generated.images)[:left],
             np.full(left, int(generated.nfe), np.int32),
-            np.asarray(generated.path)[:, :left] if num_path else None,
+            None if path is None else np.asarray(path)[:, :left],
         )
+        num, k = num - left, k + 1
+
+
+def draw(
+    sample: Sample, params: Params, mutables: Params, num: int, seed: int
+) -> Drawn:
+    """What ``batches`` yields, in one."""
+    drawn = list(batches(sample, params, mutables, num, seed))
+    paths = [np.asarray(d.path) for d in drawn if d.path is not None]
+    return Drawn(
+        np.concatenate([d.images for d in drawn]),
+        np.concatenate([d.nfe for d in drawn]),
+        np.concatenate(paths, 1) if paths else None,
+    )
 
 
 def write(drawn: Drawn, folder: pathlib.Path) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from lsgm.evaluation.exploration import Exploration
+from lsgm.evaluation.ledger import Ledger
 from lsgm.evaluation.likelihood import Likelihood
 from lsgm.evaluation.manifolds import Manifolds
 from lsgm.evaluation.memorization import Memorization
@@ -41,6 +42,10 @@ class Evaluation:
       baseline_split: other real images, measured like samples.
       manifolds: of precision, recall, density and coverage.
       memorization: whether samples are copies of training images; None does not ask.
+      selection_samples: generated images by whose Frechet distance a stage keeps its
+        best state, where it does (``lsgm.training.stage.Stage.keep_best``).
+      ledger: published figures to stand beside; with them a training ends with its
+        evaluation.
     """
 
     split: str = "test"
@@ -65,6 +70,8 @@ class Evaluation:
     baseline_split: str = "validation"
     manifolds: Manifolds = Manifolds()
     memorization: Memorization | None = Memorization()
+    selection_samples: int = 2500
+    ledger: Ledger | None = None
 
     def __post_init__(self) -> None:
         for name in (
@@ -73,6 +80,7 @@ class Evaluation:
             "num_samples",
             "monitor_examples",
             "monitor_samples",
+            "selection_samples",
             "timing_repeats",
         ):
             if getattr(self, name) < 1:

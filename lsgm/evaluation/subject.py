@@ -94,14 +94,12 @@ class Run:
     ) -> Iterator[sampling.Drawn]:
         """Samples as the settings say, batch by batch."""
         generator, settings = self.generator, self.subject.settings
-        return sampling.batches(
+        sample = sampling.sample_fn(
             generator.model,
-            generator.params,
-            generator.mutables,
-            num,
-            seed=self.seed,
-            batch_size=batch_size,
+            min(num, batch_size),
             temperature=settings.temperature,
             batch_statistics=settings.batch_statistics,
             num_path=num_path,
         )
+        own = generator.params, generator.mutables
+        return sampling.batches(sample, *own, num, self.seed)

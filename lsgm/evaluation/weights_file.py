@@ -18,7 +18,6 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from lsgm.typing import Params
 
 FOLDER = pathlib.Path(__file__).parent / "weights"
-COMMAND = "python -m experiments.train_features"
 
 
 class WeightsError(RuntimeError):
@@ -63,12 +62,12 @@ def read(path: pathlib.Path) -> Params:
     Raises:
       WeightsError: a file is missing, or its hash is not the recorded one.
     """
-    recorded, found = read_provenance(path)["sha256"], sha256(path)
-    if found != recorded:
+    provenance, found = read_provenance(path), sha256(path)
+    if found != provenance["sha256"]:
         raise WeightsError(
             f"{path}: SHA-256 is {found}, but {path.with_suffix('.json').name} "
-            f"records {recorded}; fetch the file again, or train it anew with "
-            f"`{COMMAND}`"
+            f"records {provenance['sha256']}; fetch the file again, or train it "
+            f"anew with `{provenance['command']}`"
         )
     with np.load(path) as file:
         flat = {k: jnp.asarray(file[k], jnp.float32) for k in file.files}

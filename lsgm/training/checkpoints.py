@@ -100,6 +100,11 @@ class Checkpoints:
         except Exception as error:  # A full disk is an OSError, a ValueError, ...
             raise CheckpointError(self._cannot_save(step, error)) from error
 
+    def latest_meta(self) -> dict[str, Any] | None:
+        """What the newest checkpoint says of itself, or None where there is none."""
+        step = self._manager.latest_step()
+        return None if step is None else describe(self._folder / str(step))
+
     def restore_latest(self, abstract: TrainState) -> Snapshot | None:
         """The newest checkpoint that can be read, or None where there is none.
 

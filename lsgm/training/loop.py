@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lsgm.training.best import Best
 from lsgm.training.checkpoints import Checkpoints
 from lsgm.training.guard import SkipWatch, StopRequest
 from lsgm.training.observe import Observer
@@ -38,7 +39,8 @@ class Loop:
       update: the mapped update, (state, [devices b h w c]) -> (state, metrics).
       batches: ``batches(step)`` is an iterator over training batches from there.
       checkpoints, writers: where states and records go.
-      observers: looked at every so many steps, and after the last.
+      observers: look every so many steps, and after the last.
+      best: keeps the best state by what they see, where the stage asks for it.
       meta: what makes a checkpoint self-describing (config, stage, versions).
       skips: counts the updates skipped in a row.
     """
@@ -50,6 +52,7 @@ class Loop:
     writers: Writers
     observers: Sequence[Observer]
     meta: dict[str, Any]
+    best: Best | None = None
     skips: SkipWatch = dataclasses.field(default_factory=SkipWatch)
 
     def run(
@@ -100,6 +103,8 @@ class Loop:
             if last or step % observer.every == 0:
                 seen = observer.observe(local_copy(state))
                 self.writers.scalars(step, seen.scalars)
+                if self.best is not None:
+                    self.best.look(state, seen.scalars)
                 for name, picture in seen.pictures.items():
                     self.writers.picture(step, name, picture)
 

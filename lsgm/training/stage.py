@@ -32,6 +32,9 @@ class Stage:
         (``lsgm.training.inactive``); None keeps all.
       ema: averaging of the trained groups' parameters, see ``averaged``.
       num_steps: updates; batch_size: examples per update over all devices.
+      keep_best: keep beside the last states the one whose samples were nearest to
+        real images, judged every ``sample_every`` steps by the Frechet distance
+        of ``evaluation.selection_samples`` samples (``lsgm.training.best``).
       log_every, sample_every, eval_every, checkpoint_every: periods in steps.
       reference_compatible: published behaviour where it deviates from the
         mathematics, of the losses (``lsgm.elbo.Objective``), the prior's
@@ -50,6 +53,7 @@ class Stage:
     disjoint: bool = False
     encoder_ema: bool = False
     drop_inactive: float | None = None
+    keep_best: bool = False
     log_every: int = 100
     sample_every: int = 1000
     eval_every: int = 1000

@@ -10,14 +10,17 @@ import pytest
 import scipy.ndimage
 
 from lsgm.config import ConfigError, build
+from lsgm.data.arrays import Npz
 from lsgm.data.mnist5k import MNIST5k
+from lsgm.data.pipeline import Data
 from lsgm.evaluation import classifier_training, weights_file
-from lsgm.evaluation.classifier_training import Augmentation, Recipe
+from lsgm.evaluation.classifier_training import Augmentation, Recipe, train_and_write
 from lsgm.evaluation.distances import frechet, moments
-from lsgm.evaluation.features import DIGIT_CNN, ClassifierFeatures
+from lsgm.evaluation.features import ClassifierFeatures
 from lsgm.networks.classifier import ConvClassifier
 
 EXTRACTOR = ClassifierFeatures(batch_size=100)
+DIGIT_CNN = EXTRACTOR.path
 
 
 @pytest.fixture(scope="module")
@@ -204,17 +207,18 @@ def test_augmentation_binarizes_a_share():
     assert 0.4 < found[binary].mean() < 0.6
 
 
-def test_command_trains_and_writes(tmp_path, capsys):
+def test_training_writes_features_of_unit_variance(tmp_path, capsys):
     """On digits told apart by where they are bright, a short recipe learns."""
     rng = np.random.default_rng(0)
     labels = np.arange(200) % 2
     images = rng.integers(0, 60, (200, 8, 8, 1)).astype(np.uint8)
     images[labels == 1, :4] += 150
-    source = _Source(images, labels.astype(np.uint8))
+    np.savez(tmp_path / "own.npz", x=images, y=labels.astype(np.uint8))
+    data = _data(tmp_path / "own.npz")
     recipe = Recipe(num_features=4, width=4, num_epochs=6, batch_size=20)
     path = tmp_path / "weights" / "own.npz"
-    found = classifier_training.train_and_write(recipe, source, "own CNN", path)
-    assert found["accuracy"]["test"] > 0.95
+    found = train_and_write(recipe, data, "own CNN", path, "the command")
+    assert found["accuracy"]["test"] > 0.95 and found["command"] == "the command"
     assert "epoch 6/6" in capsys.readouterr().out
     extractor = ClassifierFeatures(weights=str(path), batch_size=50)
     assert (extractor.name, extractor.dim) == ("own CNN", 4)
@@ -222,16 +226,15 @@ def test_command_trains_and_writes(tmp_path, capsys):
     assert variance == pytest.approx(1, rel=1e-3)
 
 
-class _Source:
-    """The same labelled images in every split."""
+def test_a_classifier_needs_labels(tmp_path):
+    np.savez(tmp_path / "own.npz", x=np.zeros((4, 8, 8, 1), np.uint8))
+    with pytest.raises(ConfigError, match=r"data.source.*has no labels"):
+        train_and_write(
+            Recipe(), _data(tmp_path / "own.npz"), "own", tmp_path / "w.npz", ""
+        )
 
-    place = "own/train"
 
-    def __init__(self, images, labels):
-        self.images, self.labels = images, labels
-
-    def __len__(self):
-        return len(self.images)
-
-    def open(self, split):
-        return self
+def _data(path):
+    """The same file as train and as test split."""
+    source = Npz(train=str(path), validation="", test=str(path))
+    return Data(source=source, image_shape=(8, 8, 1), num_bits=8)

@@ -117,7 +117,7 @@ def test_rows_show_errors_and_real_images_beside(good):
     assert row.value == good["samples"]["frechet"]["value"]
     assert row.standard_error == good["samples"]["frechet"]["standard_error"]
     real = good["real"]["frechet"]["value"]
-    assert float(row.note.split()[2]) == pytest.approx(real, rel=0.01)
+    assert float(row.note.split()[2]) == pytest.approx(real, rel=0.05)
     assert {"Precision, k = 3", "Coverage, k = 5"} <= rows.keys()
 
 
