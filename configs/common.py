@@ -222,6 +222,7 @@ def evaluation(smoke: bool, **fields: Any) -> dict[str, Any]:
             monitor_examples=4,
             monitor_samples=4,
             timing_repeats=1,
+            ledger=None,
         )
     return piece("evaluation.settings:Evaluation", **fields)
 

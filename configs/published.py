@@ -169,13 +169,12 @@ def lsgm_stage(
     return common.stage(
         smoke,
         prior=prior,
-        ema=piece("training.optim:Ema", decay=0.9999),
         batch_size=batch_size,
         optimizers=optimizers,
         kl=piece("kl_balance:KLSchedule", **(rising if anneal else {})),
         regularization=penalty,
         **periods(num_steps),
-        **fields,
+        **(dict(ema=piece("training.optim:Ema", decay=0.9999)) | fields),
     )
 
 
@@ -210,6 +209,20 @@ def test_as_held_out(reference: str) -> dict[str, Any]:
       reference: split of the real images that samples are compared with.
     """
     return dict(monitor_split="test", baseline_split="test", reference_split=reference)
+
+
+def figures(name: str, **fields: Any) -> dict[str, Any]:
+    """The paper's figures of a run, for its ledger."""
+    source = f"LSGM, arXiv 2106.05931: {name}"
+    return piece("evaluation.ledger:Ledger", source=source, **fields)
+
+
+def inception() -> dict[str, Any]:
+    """The extractor of published FID; the user supplies the file."""
+    return piece(
+        "evaluation.inception_features:InceptionFeatures",
+        weights="weights/pt_inception-2015-12-05-6726825d.pth",
+    )
 
 
 def cifar10_data() -> dict[str, Any]:

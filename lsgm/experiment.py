@@ -36,9 +36,12 @@ def from_config(config: Mapping[str, Any] | ConfigDict) -> Experiment:
 
     Raises:
       ConfigError: names the key, the value, and what is allowed.
+      lsgm.evaluation.weights_file.WeightsError: weights of the feature extractor
+        that the run will need are missing or are not those that it records.
     """
     experiment = described(config)
     _check_devices(experiment)
+    _check_weights(experiment)
     check_data(experiment)
     return experiment
 
@@ -84,6 +87,13 @@ def _check_devices(experiment: Experiment) -> None:
                 stage.batch_size,
                 f"must be divisible by the number of devices, {devices}",
             )
+
+
+def _check_weights(experiment: Experiment) -> None:
+    settings = experiment.evaluation
+    judged = any(stage.keep_best for stage in experiment.stages.values())
+    if settings.extractor is not None and (judged or settings.ledger is not None):
+        assert settings.extractor.provenance
 
 
 def _check_data_shape(experiment: Experiment) -> None:

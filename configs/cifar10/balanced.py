@@ -66,6 +66,10 @@ def get_config(arg: str = "full") -> ConfigDict:
             ),
         ),
         evaluation=common.evaluation(
-            smoke, num_samples=50_000, **published.test_as_held_out("train")
+            smoke,
+            num_samples=50_000,
+            extractor=None if smoke else published.inception(),
+            ledger=published.figures("CIFAR-10, balanced", fid=2.17, bits_per_dim=2.95),
+            **published.test_as_held_out("train"),
         ),
     )

@@ -67,6 +67,10 @@ def get_config(arg: str = "full") -> ConfigDict:
             ),
         ),
         evaluation=common.evaluation(
-            smoke, num_samples=50_000, **published.test_as_held_out("train")
+            smoke,
+            num_samples=50_000,
+            extractor=None if smoke else published.inception(),
+            ledger=published.figures("CIFAR-10, NLL", fid=6.89, bits_per_dim=2.87),
+            **published.test_as_held_out("train"),
         ),
     )

@@ -65,5 +65,9 @@ def get_config(arg: str = "full") -> ConfigDict:
                 drop_inactive=0.1,
             ),
         ),
-        evaluation=common.evaluation(smoke, **published.test_as_held_out("validation")),
+        evaluation=common.evaluation(
+            smoke,
+            ledger=published.figures("OMNIGLOT", nats=87.79),
+            **published.test_as_held_out("validation"),
+        ),
     )
