@@ -7,8 +7,10 @@ import jax
 import numpy as np
 import pytest
 
+from configs.common import piece
 from lsgm import experiment, launch, restore
-from lsgm.evaluation import evaluate, provenance, sampling
+from lsgm.config import ConfigError
+from lsgm.evaluation import evaluate, monitor, provenance, sampling
 from lsgm.records import read_records
 from lsgm.training import inactive, loop
 from lsgm.training.checkpoints import read
@@ -154,7 +156,6 @@ def _without_seconds(metrics):
     }
 
 
-@pytest.mark.slow
 def test_same_card_same_numbers(finished, tmp_path):
     """Computed twice; and a third time from what a killed evaluation left."""
     found = []
@@ -195,3 +196,50 @@ def test_card_tells_seed_sampler_and_average_apart(finished):
 def test_a_stage_of_a_workdir_can_be_named(finished):
     assert restore.restore(finished).stage == "lsgm"
     assert restore.restore(finished / "vae").stage == "vae"
+
+
+def test_best_state_is_kept_and_judged(tmp_path):
+    """Its samples' distance is the least of those recorded; the ledger is its own."""
+    config = tiny.config(sample_every=2)
+    config.stages.lsgm.keep_best = True
+    settings = config.evaluation
+    settings.update(
+        extractor=piece("evaluation.features:ClassifierFeatures"),
+        selection_samples=20,
+        num_samples=24,
+        ledger=piece("evaluation.ledger:Ledger", source="a paper", nats=100.0),
+    )
+    settings.likelihood = None
+    run(config, tmp_path)
+    records = read_records(tmp_path / "lsgm" / "metrics.jsonl")
+    seen = {r["step"]: r[monitor.DISTANCE] for r in records if monitor.DISTANCE in r}
+    assert sorted(seen) == [2, 4]
+    best = launch.outcome(experiment.described(config), tmp_path)
+    restored = restore.restore(best)
+    assert restored.step == min(seen, key=seen.__getitem__)
+    assert restored.meta["chosen_by"][monitor.DISTANCE] == min(seen.values())
+    restore.measure(restored, seed=0, out=tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["distance"]["name"] == "FD_24 (digit CNN)"
+    assert metrics["card"]["step"] == restored.step
+    assert (
+        "| bound on -log p(x), nats | 100.0 |" in (tmp_path / "ledger.md").read_text()
+    )
+
+
+def test_another_config_measures(finished):
+    """Its data and evaluation replace the checkpoint's; the model stays."""
+    config = tiny.config()
+    config.evaluation.num_samples = 5
+    config.vae.network.channels = (8, 8)
+    restored = restore.restore(finished, config=config)
+    assert restored.experiment.evaluation.num_samples == 5
+    assert restored.experiment.vae.network.channels == (4, 8)
+    card = restore.card_of(restored, seed=0)
+    other = restore.card_of(restore.restore(finished), seed=0)
+    assert card["config_sha256"] != other["config_sha256"]
+    assert card["parameters_sha256"] == other["parameters_sha256"]
+    config.evaluation.split = "tset"
+    config.data.num_bits = 3
+    with pytest.raises(ConfigError, match=r"data\.num_bits"):
+        restore.restore(finished, config=config)
