@@ -55,6 +55,21 @@ def test_ships_small_and_says_how_it_came_about():
     )
 
 
+@pytest.mark.parametrize(
+    "path", sorted(weights_file.FOLDER.glob("*.npz")), ids=lambda path: path.stem
+)
+def test_each_of_those_that_ship_is_small_and_the_one_recorded(path):
+    assert path.stat().st_size < 2 * 2**20
+    extractor = ClassifierFeatures(weights=path.name)
+    provenance = extractor.provenance
+    assert provenance["sha256"] == weights_file.sha256(path)
+    # Held-out accuracy far above chance, and no path of the machine in the command.
+    assert provenance["accuracy"]["test"] > 0.85
+    assert provenance["command"].startswith("python -m experiments.train_features ")
+    found = extractor(np.zeros((2, 28, 28, 1), np.float32))
+    assert found.shape == (2, extractor.dim) and extractor.name.endswith("CNN")
+
+
 def test_held_out_accuracy_is_as_reported():
     network = ConvClassifier(**EXTRACTOR.provenance["network"])
     params = weights_file.read(DIGIT_CNN)
