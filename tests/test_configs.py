@@ -15,7 +15,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 RUNS = [
     path.relative_to(ROOT)
     for path in sorted((ROOT / "configs").rglob("*.py"))
-    if path.stem not in ("__init__", "common", "published")
+    if path.stem not in ("__init__", "common", "published", "resolved")
+    and path.parent.name != "ablations"
 ]
 
 

@@ -17,7 +17,6 @@ from ml_collections import ConfigDict
 from configs import common
 from configs.ablations.common import small_base, study
 from configs.celeba_hq_256 import quantitative
-from configs.common import piece
 
 NVAE = "vae.network"
 LEVELS = "stages.lsgm.prior.network.channel_mult"
@@ -35,9 +34,7 @@ def get_config(arg: str = "cpu") -> ConfigDict:
             "4x4": _at(3, (1, 2, 4, 8), (1,)),
             "2x2": _at(4, (1, 2, 4, 8, 8), (1,)),
         },
-        channels={
-            str(num): {f"{NVAE}.latents_per_group": num} for num in (2, 4)
-        },
+        channels={str(num): {f"{NVAE}.latents_per_group": num} for num in (2, 4)},
     )
     smoke = size == "smoke"
     if smoke:
@@ -52,9 +49,7 @@ def get_config(arg: str = "cpu") -> ConfigDict:
     )
 
 
-def _at(
-    halvings: int, vae: tuple[int, ...], score: tuple[int, ...]
-) -> dict[str, Any]:
+def _at(halvings: int, vae: tuple[int, ...], score: tuple[int, ...]) -> dict[str, Any]:
     """Latents after so many halvings, with the channels of each level of the VAE and
     of the score network."""
     return {
@@ -77,9 +72,7 @@ def _celeba_hq_256() -> ConfigDict:
                 "128-64": _scales(1, (1, 1, 2), (1, 2, 2, 2, 2)),
                 "64-16": _scales(2, (1, 1, 2, 4, 8), (1, 2, 2)),
             },
-            channels={
-                str(num): {f"{NVAE}.latents_per_group": num} for num in (10, 20)
-            },
+            channels={str(num): {f"{NVAE}.latents_per_group": num} for num in (10, 20)},
         ),
         seeds=(1, 2, 3),
         match="flop",

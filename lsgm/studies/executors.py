@@ -60,7 +60,9 @@ def shares(
         raise ConfigError("jobs", jobs, f"from 1 to {len(cores)}, the cores here")
     devices = [d for d in environment.get(VISIBLE, "").split(",") if d]
     if devices and len(devices) < jobs:
-        raise ConfigError("jobs", jobs, f"there are {len(devices)} devices in {VISIBLE}")
+        raise ConfigError(
+            "jobs", jobs, f"there are {len(devices)} devices in {VISIBLE}"
+        )
     return [
         (
             frozenset(_part(cores, i, jobs)),

@@ -121,9 +121,7 @@ MEASURES = {
         unit="FLOP",
         read=lambda o: o.sizes.train_flop,
     ),
-    "steps": Measure(
-        label="Updates", short="updates", unit="", read=lambda o: o.steps
-    ),
+    "steps": Measure(label="Updates", short="updates", unit="", read=lambda o: o.steps),
     "skipped": Measure(
         label="Skipped updates (not finite)",
         short="skipped",

@@ -12,7 +12,6 @@ import json
 import pathlib
 import string
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from lsgm.evaluation.report import Figure, figure_html, format_value, style
 from lsgm.studies import picture

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from lsgm.studies.jobs import Job
 from lsgm.studies.work import work
@@ -12,6 +12,7 @@ from lsgm.studies.work import work
 POLL_SECONDS = 0.5
 
 
+@runtime_checkable
 class Handle(Protocol):
     """A call that was submitted: a future, or a job of submitit."""
 
@@ -20,6 +21,7 @@ class Handle(Protocol):
     def exception(self) -> BaseException | None: ...
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Where jobs run: ``lsgm.studies.executors``, or an executor of submitit."""
 

@@ -162,7 +162,9 @@ def replaced(
             names = place if isinstance(place, dict) else ()
             inner = [n for n in names if isinstance(place[n], dict)]
             at = ".".join(path[: depth + 1])
-            raise ConfigError(where, key, f"the base has no {at!r}; " + _near(part, inner))
+            raise ConfigError(
+                where, key, f"the base has no {at!r}; " + _near(part, inner)
+            )
         place = place[part]
     known = {*place, *(fields_of(locate(place, where)) if is_piece(place) else ())}
     if name not in known:

@@ -77,9 +77,7 @@ def _row(study: Study, runs: Sequence[Run], folder: pathlib.Path) -> Row:
         if (outcome := read(run.config, size, folder / RUNS / run.name)) is not None
     ]
     values = {
-        name: of_seed
-        for name in study.measures
-        if (of_seed := _measured(name, found))
+        name: of_seed for name in study.measures if (of_seed := _measured(name, found))
     }
     return Row(
         labels=runs[0].labels,
@@ -89,9 +87,7 @@ def _row(study: Study, runs: Sequence[Run], folder: pathlib.Path) -> Row:
     )
 
 
-def _measured(
-    name: str, found: Sequence[tuple[Run, Outcome]]
-) -> dict[int, float]:
+def _measured(name: str, found: Sequence[tuple[Run, Outcome]]) -> dict[int, float]:
     values = {}
     for run, outcome in found:
         try:
