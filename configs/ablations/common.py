@@ -44,12 +44,12 @@ def study(
     return ConfigDict(fields, convert_dict=False)
 
 
-def small_base(smoke: bool, steps: tuple[int, int] = (300, 400)) -> ConfigDict:
+def small_base(smoke: bool, steps: tuple[int, int] = (240, 320)) -> ConfigDict:
     """The demo's experiment with a score network of half its width and depth, looked
     at only when it is trained: minutes on one core, compiling included."""
     unseen = max(steps) + 1
     periods = {} if smoke else dict(sample_every=unseen, eval_every=unseen)
-    config = common.laptop_run(
+    config: Any = common.laptop_run(
         smoke,
         source=piece("data.mnist5k:MNIST5k"),
         vae=common.small_nvae(
@@ -72,6 +72,7 @@ def small_base(smoke: bool, steps: tuple[int, int] = (300, 400)) -> ConfigDict:
             smoke,
             num_draws=2,
             timing_repeats=3,
+            memorization=None,
             extractor=piece("evaluation.features:ClassifierFeatures"),
         ),
     )
@@ -83,7 +84,7 @@ def small_base(smoke: bool, steps: tuple[int, int] = (300, 400)) -> ConfigDict:
     return config
 
 
-def prior_alone(config: ConfigDict) -> dict[str, Any]:
+def prior_alone(config: Any) -> dict[str, Any]:
     """Fields of the second stage that leave the VAE as it is."""
     return dict(
         optimizers=dict(prior=config.stages.lsgm.optimizers.prior.to_dict()),

@@ -21,7 +21,7 @@ PRIOR = "stages.lsgm.prior"
 def get_config(arg: str = "full") -> ConfigDict:
     """The study; ``smoke`` takes two steps a stage."""
     smoke = common.variant(arg, "full", "smoke") == "smoke"
-    base = small_base(smoke, steps=(300, 200))
+    base: Any = small_base(smoke, steps=(240, 160))
     for key, value in prior_alone(base).items():
         base.stages.lsgm[key] = value
     objectives = ("Likelihood", "Reweighted", "Unweighted")
