@@ -12,10 +12,11 @@ from lsgm.config import ConfigError
 from tests import tiny
 
 ROOT = pathlib.Path(__file__).parents[1]
+HELPERS = ("__init__", "common", "published", "recipe", "resolved", "twin")
 RUNS = [
     path.relative_to(ROOT)
     for path in sorted((ROOT / "configs").rglob("*.py"))
-    if path.stem not in ("__init__", "common", "published", "recipe", "twin")
+    if path.stem not in HELPERS and path.parent.name != "ablations"
 ]
 
 

@@ -35,7 +35,9 @@ LEVELS = {
     "lsgm.restore": 10,
     "lsgm.launch": 10,
     "lsgm.exchange": 11,
-    "experiments": 12,
+    "lsgm.planning": 11,
+    "lsgm.studies": 12,
+    "experiments": 13,
 }
 # Pure mathematics and its methods receive networks as functions.
 WITHOUT_NETWORKS = ("lsgm.sdes", "lsgm.objectives", "lsgm.samplers")
@@ -54,7 +56,14 @@ OWNERS = {
 }
 # What the project does without.
 ABSENT = ("torchvision", "tensorflow", "clu", "keras")
-CONFIGS_IMPORT = ("__future__", "typing", "ml_collections", "configs")
+CONFIGS_IMPORT = (
+    "__future__",
+    "json",
+    "pathlib",
+    "typing",
+    "ml_collections",
+    "configs",
+)
 
 MAX_FILE = 400
 MAX_FUNCTION = 90

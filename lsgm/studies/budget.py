@@ -1,0 +1,128 @@
+"""Sizes of an experiment, and steps that cost the same.
+
+With F(c) the floating-point operations of one step of a stage under config c and N
+its steps, a study matched in FLOP lets every point train
+
+    N(c) = round(N(base) F(base) / F(c))                                   (1)
+
+steps of that stage. What else is counted in steps (warm-up, decay, annealing, periods)
+is scaled along, so that every schedule keeps its shape.
+"""
+
+import dataclasses
+import functools
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from lsgm import experiment
+from lsgm.config import ConfigError, build
+from lsgm.experiment import Experiment
+from lsgm.planning.cost import step_flop
+
+# Counts of steps, of a stage itself and of its optimisers' and its KL's schedules.
+COUNTS = (
+    "num_steps",
+    "warmup_steps",
+    "steps_per_epoch",
+    "anneal_steps",
+    "const_steps",
+    "sample_every",
+    "eval_every",
+    "checkpoint_every",
+)
+SCALED = ("optimizers", "kl")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What an experiment is, before it is trained.
+
+    Attributes:
+      parameters: of VAE and prior in the last stage.
+      latent_dims: of all scales together; prior_dims: of the deepest, which the
+        prior models.
+      train_flop: floating-point operations of all steps of all stages.
+    """
+
+    parameters: int
+    latent_dims: int
+    prior_dims: int
+    train_flop: float
+
+
+def sizes(config: Mapping[str, Any]) -> Sizes:
+    """By shape evaluation; nothing is computed."""
+    made = experiment.described(config)
+    last = made.stages[made.stage_order[-1]]
+    init = last.objective(made.vae).init
+    params, _ = jax.eval_shape(init, jax.random.key(0))
+    flops = (made.stages[n].num_steps * _flop(config, n) for n in made.stage_order)
+    return Sizes(
+        parameters=sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)),
+        latent_dims=sum(map(math.prod, _groups(made))),
+        prior_dims=math.prod(made.vae.prior_shape),
+        train_flop=float(sum(flops)),
+    )
+
+
+def _groups(made: Experiment) -> list[tuple[int, int, int]]:
+    return [shape for scale in made.vae.latent_shapes for shape in scale]
+
+
+def matched(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """``config`` with the steps of every stage by Eq. (1).
+
+    Raises:
+      ConfigError: the base has no such stage to take the budget from.
+    """
+    stages = dict(config["stages"])
+    for name in config["stage_order"]:
+        if name not in base["stages"]:
+            raise ConfigError("match", "flop", f"the base has no stage {name!r}")
+        budget = _flop(base, name) * base["stages"][name]["num_steps"]
+        steps = max(1, round(budget / _flop(config, name)))
+        stages[name] = stretched(stages[name], steps / stages[name]["num_steps"])
+        stages[name]["num_steps"] = steps
+    return {**config, "stages": stages}
+
+
+def stretched(stage: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    """A stage's config with all counts of steps multiplied."""
+    return {
+        name: _counts(value, factor) if name in SCALED else _scaled(name, value, factor)
+        for name, value in stage.items()
+    }
+
+
+def _counts(tree: Any, factor: float) -> Any:
+    if not isinstance(tree, Mapping):
+        return tree
+    return {
+        name: _counts(_scaled(name, value, factor), factor)
+        for name, value in tree.items()
+    }
+
+
+def _scaled(name: str, value: Any, factor: float) -> Any:
+    if name not in COUNTS:
+        return value
+    scaled = value * factor
+    # A warm-up of no steps stays one.
+    return max(min(1, value), round(scaled)) if isinstance(value, int) else scaled
+
+
+def _flop(config: Mapping[str, Any], name: str) -> float:
+    pieces = (config["vae"], config["stages"][name])
+    return _step_flop(name, *(json.dumps(piece, sort_keys=True) for piece in pieces))
+
+
+@functools.cache
+def _step_flop(name: str, vae_text: str, stage_text: str) -> float:
+    """Counted once for all runs of one shape."""
+    vae = build(json.loads(vae_text), "vae")
+    stage = build(json.loads(stage_text), f"stages.{name}")
+    return float(step_flop(stage, vae, stage.batch_size))

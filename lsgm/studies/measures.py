@@ -1,0 +1,142 @@
+"""What a page of a study can show of each run, by name."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from lsgm.studies.budget import Sizes
+
+
+class Outcome(NamedTuple):
+    """All that is known of a finished run.
+
+    Attributes:
+      metrics: what ``metrics.json`` holds.
+      skipped: updates that were skipped because they were not finite.
+      steps: updates of all stages.
+    """
+
+    metrics: Mapping[str, Any]
+    sizes: Sizes
+    skipped: int
+    steps: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A number of a run.
+
+    Attributes:
+      short: heading of a column.
+      read: from an outcome; raises KeyError where it was not measured.
+    """
+
+    label: str
+    short: str
+    unit: str
+    read: Callable[[Outcome], float]
+
+
+def _gain(outcome: Outcome) -> float:
+    bound = outcome.metrics["bound"]
+    return bound["nelbo_with_normal_prior"]["nats"] - bound["nelbo"]["nats"]
+
+
+def _milliseconds(outcome: Outcome) -> float:
+    found = outcome.metrics["sampling"]
+    parts = ("seconds_per_sample_prior", "seconds_per_sample_decoder")
+    return 1e3 * sum(found[part] for part in parts)
+
+
+MEASURES = {
+    "bound": Measure(
+        label="Bound on -log p(x)",
+        short="bound",
+        unit="nats",
+        read=lambda o: o.metrics["bound"]["nelbo"]["nats"],
+    ),
+    "bits_per_dim": Measure(
+        label="The same",
+        short="bound",
+        unit="bits/dim",
+        read=lambda o: o.metrics["bound"]["bits_per_dim"],
+    ),
+    "reconstruction": Measure(
+        label="Reconstruction",
+        short="reconstruction",
+        unit="nats",
+        read=lambda o: o.metrics["bound"]["reconstruction"]["nats"],
+    ),
+    "gain": Measure(
+        label="What the prior gains over N(0, I)",
+        short="gain over N(0, I)",
+        unit="nats",
+        read=_gain,
+    ),
+    "frechet": Measure(
+        label="Frechet distance",
+        short="FD",
+        unit="",
+        read=lambda o: o.metrics["distance"]["samples"]["frechet"]["value"],
+    ),
+    "kernel": Measure(
+        label="Kernel distance",
+        short="KD",
+        unit="",
+        read=lambda o: o.metrics["distance"]["samples"]["kernel"]["value"],
+    ),
+    "calls": Measure(
+        label="Network calls",
+        short="calls",
+        unit="per sample",
+        read=lambda o: o.metrics["sampling"]["nfe"],
+    ),
+    "milliseconds": Measure(
+        label="Time, prior and decoder",
+        short="time",
+        unit="ms per sample",
+        read=_milliseconds,
+    ),
+    "latent_dims": Measure(
+        label="Latent dimensions",
+        short="latents",
+        unit="dimensions",
+        read=lambda o: o.sizes.latent_dims,
+    ),
+    "prior_dims": Measure(
+        label="Latent dimensions under the score prior",
+        short="under the prior",
+        unit="dimensions",
+        read=lambda o: o.sizes.prior_dims,
+    ),
+    "parameters": Measure(
+        label="Parameters",
+        short="parameters",
+        unit="",
+        read=lambda o: o.sizes.parameters,
+    ),
+    "train_flop": Measure(
+        label="Training",
+        short="training",
+        unit="FLOP",
+        read=lambda o: o.sizes.train_flop,
+    ),
+    "steps": Measure(label="Updates", short="updates", unit="", read=lambda o: o.steps),
+    "skipped": Measure(
+        label="Skipped updates (not finite)",
+        short="skipped",
+        unit="updates",
+        read=lambda o: o.skipped,
+    ),
+}
+
+
+def skipped_updates(records: Sequence[Mapping[str, Any]]) -> int:
+    """From a stage's records, each of which holds the share of skipped updates since
+    the record before."""
+    count, before = 0.0, 0
+    for record in records:
+        if "skipped" in record:
+            count += record["skipped"] * (record["step"] - before)
+            before = record["step"]
+    return round(count)

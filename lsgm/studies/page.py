@@ -1,0 +1,232 @@
+"""What a study leaves behind: a page, a picture, and its table in three formats.
+
+``study.html`` and ``study.md`` show a row per point, ``study.csv`` has one per run,
+``study.json`` has both. All are functions of the runs' folders: written again, they
+are the same.
+"""
+
+import csv
+import html
+import io
+import json
+import pathlib
+import string
+from collections.abc import Mapping, Sequence
+
+from lsgm.evaluation.report import Figure, figure_html, format_value, style
+from lsgm.studies import picture
+from lsgm.studies.jobs import RUNS
+from lsgm.studies.measures import MEASURES
+from lsgm.studies.study import Study
+from lsgm.studies.summary import Mean, Row
+from lsgm.studies.work import METRICS
+
+TEMPLATE = pathlib.Path(__file__).parent / "study.html"
+# What the runs of a study have in common, of their cards.
+COMMON = (
+    "data",
+    "split",
+    "num_bits",
+    "binarize",
+    "num_samples",
+    "extractor_provenance",
+    "versions",
+    "git_commit",
+    "code_sha256",
+    "device",
+    "xla_flags",
+)
+
+
+def write(
+    study: Study,
+    rows: Sequence[Row],
+    failed: Mapping[str, str],
+    folder: pathlib.Path,
+) -> None:
+    """Write everything into ``folder``.
+
+    Args:
+      failed: reasons by the name of what is not there.
+    """
+    names = [name for name in study.measures if any(name in r.means for r in rows)]
+    card = common_card(rows, folder)
+    (folder / "study.json").write_text(_json(study, rows, failed, card))
+    (folder / "study.csv").write_text(_csv(rows, names))
+    (folder / "study.md").write_text(_markdown(study, rows, names, failed))
+    png = picture.draw(rows)
+    if png is not None:
+        (folder / "study.png").write_bytes(png)
+    page = _html(study, rows, names, failed, card, png)
+    (folder / "study.html").write_text(page, encoding="utf-8")
+
+
+def common_card(rows: Sequence[Row], folder: pathlib.Path) -> dict[str, str]:
+    """What the cards of all runs agree in; several values are listed."""
+    paths = [folder / RUNS / n / METRICS for row in rows for n in row.names.values()]
+    cards = [json.loads(path.read_text())["card"] for path in paths]
+    found = {
+        name: " | ".join(dict.fromkeys(str(card[name]) for card in cards))
+        for name in COMMON
+        if cards and all(name in card for card in cards)
+    }
+    if paths:
+        distance = json.loads(paths[0].read_text()).get("distance", {})
+        found["distances"] = ", ".join(
+            str(distance[key]) for key in ("name", "kernel_name") if key in distance
+        )
+    return {name: value for name, value in found.items() if value}
+
+
+def number(found: Mean | None) -> str:
+    """A mean with its interval, as people write it."""
+    if found is None:
+        return ""
+    value: float | int = found.value
+    if found.half_width is None or found.half_width == 0:
+        return format_value(int(value) if value.is_integer() and value < 1e9 else value)
+    width = format_value(found.half_width, found.half_width)
+    return f"{format_value(value, found.half_width)} ± {width}"
+
+
+def _json(
+    study: Study,
+    rows: Sequence[Row],
+    failed: Mapping[str, str],
+    card: Mapping[str, str],
+) -> str:
+    document = {
+        "title": study.title,
+        "axes": {axis: list(labels) for axis, labels in study.axes.items()},
+        "seeds": study.seeds,
+        "match": study.match,
+        "units": {name: MEASURES[name].unit for name in study.measures},
+        "points": [
+            {
+                "labels": row.labels,
+                "runs": {str(seed): f"{RUNS}/{n}" for seed, n in row.names.items()},
+                "means": {name: m._asdict() for name, m in row.means.items()},
+                "values": row.values,
+            }
+            for row in rows
+        ],
+        "failed": dict(failed),
+        "card": dict(card),
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _csv(rows: Sequence[Row], names: Sequence[str]) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([*(rows[0].labels if rows else ()), "seed", *names])
+    for row in rows:
+        for seed in row.names:
+            values = (row.values.get(name, {}).get(seed, "") for name in names)
+            writer.writerow([*row.labels.values(), seed, *values])
+    return file.getvalue()
+
+
+def _headings(study: Study, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Heading and unit of each column."""
+    of_measures = [(MEASURES[name].short, MEASURES[name].unit) for name in names]
+    return [*((axis, "") for axis in study.axes), *of_measures, ("runs", "")]
+
+
+def _markdown(
+    study: Study, rows: Sequence[Row], names: Sequence[str], failed: Mapping[str, str]
+) -> str:
+    heads = [
+        f"{head} [{unit}]" if unit else head for head, unit in _headings(study, names)
+    ]
+    ruler = ["---"] * len(study.axes) + ["---:"] * len(names) + ["---"]
+    lines = [heads, ruler]
+    for row in rows:
+        numbers = [number(row.means.get(name)) for name in names]
+        links = " ".join(f"[{s}]({_report(n)})" for s, n in row.names.items())
+        lines.append([*row.labels.values(), *numbers, links])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    missing = "".join(f"\n- not there: {n} ({why})" for n, why in failed.items())
+    return f"# {study.title}\n\n{table}\n{missing}"
+
+
+def _report(name: str) -> str:
+    return f"{RUNS}/{name}/report.html"
+
+
+def _html(
+    study: Study,
+    rows: Sequence[Row],
+    names: Sequence[str],
+    failed: Mapping[str, str],
+    card: Mapping[str, str],
+    png: bytes | None,
+) -> str:
+    budget = {"steps": "the same number of steps", "flop": "the same training FLOP"}
+    done = sum(len(row.names) for row in rows)
+    subtitle = (
+        f"{len(rows)} points, seeds {', '.join(map(str, study.seeds))}, every point "
+        f"with {budget[study.match]} a stage where its axis does not say otherwise; "
+        f"{done} of {len(rows) * len(study.seeds)} runs"
+    )
+    return string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        title=html.escape(study.title),
+        style=style(),
+        subtitle=html.escape(subtitle),
+        failures=_failures(failed),
+        headings="".join(
+            _heading(head, unit, i >= len(study.axes) and head != "runs")
+            for i, (head, unit) in enumerate(_headings(study, names))
+        ),
+        rows="\n".join(_html_row(row, names) for row in rows),
+        picture=_picture(png),
+        card="\n".join(
+            f"<dt>{html.escape(name.replace('_', ' '))}</dt><dd>{html.escape(v)}</dd>"
+            for name, v in card.items()
+        ),
+    )
+
+
+def _heading(head: str, unit: str, is_number: bool) -> str:
+    kind = ' class="number"' if is_number else ""
+    below = f"<small>{html.escape(unit)}</small>" if unit else ""
+    return f'<th scope="col"{kind}>{html.escape(head)}{below}</th>'
+
+
+def _html_row(row: Row, names: Sequence[str]) -> str:
+    labels = "".join(
+        f'<th scope="row">{html.escape(label)}</th>' for label in row.labels.values()
+    )
+    numbers = "".join(
+        f'<td class="number">{number(row.means.get(name))}</td>' for name in names
+    )
+    links = " ".join(
+        f'<a href="{html.escape(_report(name))}">seed {seed}</a>'
+        for seed, name in row.names.items()
+    )
+    return f"<tr>{labels}{numbers}<td>{links}</td></tr>"
+
+
+def _failures(failed: Mapping[str, str]) -> str:
+    if not failed:
+        return ""
+    lines = "".join(
+        f"<li>{html.escape(name)}: {html.escape(why)}</li>"
+        for name, why in failed.items()
+    )
+    return f"<section>\n<h2>Not there</h2>\n<ul>{lines}</ul>\n</section>"
+
+
+def _picture(png: bytes | None) -> str:
+    if png is None:
+        return ""
+    figure = Figure(
+        png=png,
+        caption="Means over seeds with 95 % intervals; the line joins the points that "
+        "no other beats in both.",
+        density=2,
+    )
+    return (
+        "<section>\n<h2>What it costs, what it gives</h2>\n"
+        f'<div class="figures">{figure_html(figure)}</div>\n</section>'
+    )

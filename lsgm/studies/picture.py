@@ -1,0 +1,130 @@
+"""Quality against cost, a panel for each pair: what a point costs, what it gives.
+
+A point of the study is its mean over seeds with 95 % intervals both ways; colour by
+the first axis, marker by the second. The line joins the points that no other beats in
+both quantities: the Pareto front.
+"""
+
+import io
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from lsgm.evaluation.curves import INK, PALE
+from lsgm.studies.measures import MEASURES
+from lsgm.studies.summary import Mean, Row
+
+QUALITIES, COSTS = (
+    ("bound", "kernel"),
+    ("calls", "milliseconds", "latent_dims", "train_flop"),
+)
+COLOURS = ("#1f5fbf", "#c2571a", "#177e68", "#8a3f9e", "#b8860b", "#5b6770")
+MARKERS = "osD^vP*X"
+
+
+def draw(rows: Sequence[Row]) -> bytes | None:
+    """A PNG; None where there is no pair to draw."""
+    qualities = [q for q in QUALITIES if any(q in row.means for row in rows)]
+    costs = [c for c in COSTS if len(_levels(rows, c)) > 1]
+    if not qualities or not costs:
+        return None
+    figure = Figure(
+        figsize=(3.0 * len(costs) + 0.4, 2.8 * len(qualities) + 0.7),
+        dpi=200,
+        layout="constrained",
+    )
+    places = figure.subplots(len(qualities), len(costs), squeeze=False)
+    for quality, line in zip(qualities, places, strict=True):
+        for cost, axes in zip(costs, line, strict=True):
+            _panel(axes, rows, cost, quality)
+    handles, labels = places[0, 0].get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=min(len(labels), 5),
+        frameon=False,
+        fontsize=8,
+        labelcolor=INK,
+    )
+    file = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(file)
+    return file.getvalue()
+
+
+def _levels(rows: Sequence[Row], name: str) -> set[float]:
+    return {row.means[name].value for row in rows if name in row.means}
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Those points (cost, loss) that no other beats in one and equals or beats in the
+    other, by rising cost."""
+    best, kept = math.inf, []
+    for cost, loss in sorted(points):
+        if loss < best:
+            best = loss
+            kept.append((cost, loss))
+    return kept
+
+
+def _panel(axes: Axes, rows: Sequence[Row], cost: str, quality: str) -> None:
+    shown = [row for row in rows if cost in row.means and quality in row.means]
+    looks = _looks(rows)
+    for row in shown:
+        x, y = row.means[cost], row.means[quality]
+        colour, marker = looks[tuple(row.labels.values())]
+        axes.errorbar(
+            x.value,
+            y.value,
+            xerr=_width(x),
+            yerr=_width(y),
+            color=colour,
+            marker=marker,
+            markersize=5,
+            linestyle="none",
+            elinewidth=0.9,
+            label=", ".join(row.labels.values()),
+            zorder=3,
+        )
+    best = front([(r.means[cost].value, r.means[quality].value) for r in shown])
+    axes.plot(*zip(*best, strict=True), color=INK, linewidth=0.8, zorder=2)
+    _frame(axes, cost, quality)
+
+
+def _looks(rows: Sequence[Row]) -> dict[tuple[str, ...], tuple[str, str]]:
+    """Colour and marker of every point."""
+    ways = [tuple(row.labels.values()) for row in rows]
+    first = list(dict.fromkeys(way[:1] for way in ways))
+    rest = list(dict.fromkeys(way[1:] for way in ways))
+    return {
+        way: (
+            COLOURS[first.index(way[:1]) % len(COLOURS)],
+            MARKERS[rest.index(way[1:]) % len(MARKERS)],
+        )
+        for way in ways
+    }
+
+
+def _width(found: Mean) -> float | None:
+    return found.half_width or None
+
+
+def _frame(axes: Axes, cost: str, quality: str) -> None:
+    x, y = MEASURES[cost], MEASURES[quality]
+    unit = f", {y.unit}" if y.unit else ""
+    axes.set_title(f"{y.label}{unit}", loc="left", fontsize=9.5, color=INK)
+    axes.set_xscale("log")
+    unit = f", {x.unit}" if x.unit else ""
+    axes.set_xlabel(f"{x.label}{unit}", fontsize=8.5, color=INK)
+    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(labelsize=8, colors=INK, length=0)
+    axes.grid(axis="y", color=PALE, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(PALE)

@@ -1,0 +1,177 @@
+"""A study: one experiment varied along named axes, each point with several seeds.
+
+A study is a config of its own, with the experiment inside:
+
+    title     what the page is called
+    base      a complete experiment config (``lsgm.experiment``)
+    axes      {axis: {label: {"dotted.key": value, ...}, ...}, ...}
+    seeds     one run of every point for each
+    match     "steps": every stage trains the steps that its config says; "flop": as
+              many as cost what the base's stage costs (``lsgm.studies.budget``)
+    measures  what the page shows, of ``lsgm.studies.measures``
+
+Points are the product of the axes. A label may change several keys together, such as
+the resolution of the latents with the number of levels of all networks.
+"""
+
+import copy
+import dataclasses
+import itertools
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from beartype.door import is_bearable
+from ml_collections import ConfigDict
+
+from lsgm.config import ConfigError, fields_of, is_piece, locate, nearest, plain
+from lsgm.studies import budget
+from lsgm.studies.measures import MEASURES
+
+Match = Literal["steps", "flop"]
+Axes = dict[str, dict[str, dict[str, Any]]]
+NAME = re.compile(r"[\w.,+-]+")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Study:
+    """What is varied, over what, and what is looked at."""
+
+    title: str
+    base: dict[str, Any]
+    axes: Axes
+    seeds: tuple[int, ...]
+    match: Match
+    measures: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """One point with one seed.
+
+    Attributes:
+      labels: of the point, by axis.
+      config: the resolved experiment.
+    """
+
+    labels: dict[str, str]
+    seed: int
+    config: dict[str, Any]
+
+    @property
+    def point(self) -> str:
+        """The point's name: its labels."""
+        return "_".join(self.labels.values())
+
+    @property
+    def name(self) -> str:
+        """The run's name, and its folder's."""
+        return f"{self.point}_seed{self.seed}"
+
+
+def from_config(config: Mapping[str, Any] | ConfigDict) -> Study:
+    """Check a study's config.
+
+    Raises:
+      ConfigError: names the key, the value, and what is allowed.
+    """
+    spec = plain(config)
+    known = fields_of(Study)
+    for name, value in spec.items():
+        if name not in known:
+            raise ConfigError(name, value, nearest(name, known))
+        if not is_bearable(value, known[name].hint):
+            raise ConfigError(name, value, f"expected {known[name].hint}")
+    if absent := known.keys() - spec:
+        raise ConfigError("", spec.get("title"), f"missing {', '.join(sorted(absent))}")
+    study = Study(**spec)
+    _check_names(study)
+    for name in study.measures:
+        if name not in MEASURES:
+            raise ConfigError("measures", name, nearest(name, MEASURES))
+    if not study.seeds or len(set(study.seeds)) < len(study.seeds):
+        raise ConfigError("seeds", study.seeds, "give at least one, none of them twice")
+    return study
+
+
+def _check_names(study: Study) -> None:
+    changed: dict[str, str] = {}
+    for axis, labels in study.axes.items():
+        if not labels:
+            raise ConfigError(f"axes.{axis}", labels, "give at least one label")
+        for label in labels:
+            if not NAME.fullmatch(label):
+                allowed = "letters, digits and _ . , + - (folders are named so)"
+                raise ConfigError(f"axes.{axis}", label, allowed)
+        for key in {key for value in labels.values() for key in value}:
+            if changed.setdefault(key, axis) != axis:
+                raise ConfigError(
+                    f"axes.{axis}", key, f"axis {changed[key]!r} changes it too"
+                )
+    if "seed" in changed:
+        raise ConfigError(f"axes.{changed['seed']}", "seed", "belongs into 'seeds'")
+
+
+def runs(study: Study) -> list[Run]:
+    """All runs, the first seed of every point first: what it compiles, the others
+    find compiled.
+
+    Raises:
+      ConfigError: a key that the base does not have.
+    """
+    points = [_point(study, labels) for labels in itertools.product(*_labels(study))]
+    return [
+        Run(labels=labels, seed=seed, config={**config, "seed": seed})
+        for seed in study.seeds
+        for labels, config in points
+    ]
+
+
+def _labels(study: Study) -> list[list[tuple[str, str]]]:
+    return [[(axis, label) for label in labels] for axis, labels in study.axes.items()]
+
+
+def _point(
+    study: Study, labels: tuple[tuple[str, str], ...]
+) -> tuple[dict[str, str], dict[str, Any]]:
+    config = study.base
+    for axis, label in labels:
+        for key, value in study.axes[axis][label].items():
+            config = replaced(config, key, value, f"axes.{axis}.{label}")
+    if study.match == "flop":
+        config = budget.matched(config, study.base)
+    return dict(labels), config
+
+
+def replaced(
+    config: Mapping[str, Any], key: str, value: Any, where: str
+) -> dict[str, Any]:
+    """A copy of ``config`` with another value under the dotted ``key``.
+
+    Args:
+      where: what asks for it, for messages.
+
+    Raises:
+      ConfigError: there is no such key, nor such a field of the piece there.
+    """
+    new = copy.deepcopy(dict(config))
+    place: Any = new
+    *path, name = key.split(".")
+    for depth, part in enumerate(path):
+        if not isinstance(place, dict) or not isinstance(place.get(part), dict):
+            names = place if isinstance(place, dict) else ()
+            inner = [n for n in names if isinstance(place[n], dict)]
+            at = ".".join(path[: depth + 1])
+            raise ConfigError(
+                where, key, f"the base has no {at!r}; " + _near(part, inner)
+            )
+        place = place[part]
+    known = {*place, *(fields_of(locate(place, where)) if is_piece(place) else ())}
+    if name not in known:
+        raise ConfigError(where, key, f"no {name!r} there; " + _near(name, known))
+    place[name] = value
+    return new
+
+
+def _near(name: str, names: Any) -> str:
+    return nearest(name, names) if names else "there is nothing to choose from"

@@ -1,0 +1,126 @@
+"""A job as processes: train, then evaluate, with the output in the job's log.
+
+Each works on its folder alone, under a lock that its processes hold as long as they
+live. A study that was killed and started again waits for what it left running, and
+goes on from there.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any
+
+from lsgm.evaluation import provenance
+from lsgm.studies.jobs import Job
+from lsgm.studies.taking import CHECKPOINTS, take
+from lsgm.training.checkpoints import list_steps
+
+LOG, LOCK, CONFIG, METRICS = "log.txt", "lock", "config.json", "metrics.json"
+TAIL = 20
+
+
+class JobError(RuntimeError):
+    """A process of a job failed; the end of its log is in the message."""
+
+
+def finished(job: Job) -> bool:
+    """Whether nothing is left to do: stages trained to their end; and where the
+    outcome is an evaluation, one of this config by the code as it is."""
+    if not job.evaluates:
+        steps = list_steps(job.folder / job.last / CHECKPOINTS)
+        return steps[-1:] == [job.config["stages"][job.last]["num_steps"]]
+    path = job.folder / METRICS
+    if not path.exists():
+        return False
+    try:
+        card = json.loads(path.read_text())["card"]
+    except (json.JSONDecodeError, KeyError):
+        return False  # cut short by a kill
+    text = json.dumps(resolved(job.config), sort_keys=True)
+    expected = {
+        "stage": job.last,
+        "step": job.config["stages"][job.last]["num_steps"],
+        "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "code_sha256": provenance.code_sha256(),
+    }
+    return all(card.get(name) == value for name, value in expected.items())
+
+
+def resolved(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config as it is stored and read again."""
+    return json.loads(json.dumps(config))
+
+
+def work(job: Job, cache: pathlib.Path, environment: Mapping[str, str] = {}) -> None:
+    """Do what is left of a job.
+
+    Args:
+      cache: folder of compiled programs that all jobs share.
+      environment: variables for its processes, besides those of this one.
+
+    Raises:
+      JobError: one of its processes failed.
+    """
+    variables = {**os.environ, **compiled_into(cache), **environment}
+    with (job.folder / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if finished(job):
+            return
+        for stage in job.taken:
+            assert job.source is not None
+            take(stage, job.source, job.folder, resolved(job.config))
+        with (job.folder / LOG).open("a") as log:
+            for command in commands(job):
+                _run(command, log, variables, lock)
+
+
+def commands(job: Job) -> Iterator[list[str]]:
+    """What has to be run, in order."""
+    if len(job.taken) < len(job.config["stage_order"]):
+        config = f"--config={RESOLVED}:{job.folder / CONFIG}"
+        yield ["experiments.train", config, f"--workdir={job.folder}"]
+    if job.evaluates:
+        yield ["experiments.evaluate", f"--checkpoint={job.folder}"]
+
+
+# A config file that reads a resolved config.
+RESOLVED = "configs/resolved.py"
+
+
+def compiled_into(cache: pathlib.Path) -> dict[str, str]:
+    """JAX's variables that keep every compiled program in a folder."""
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+
+
+def _run(
+    words: Sequence[str], log: IO[str], variables: Mapping[str, str], lock: IO[str]
+) -> None:
+    line = [sys.executable, "-m", *words]
+    print("$", *line, file=log, flush=True)
+    done = subprocess.run(
+        line,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=dict(variables),
+        # A process that outlives this one keeps the folder locked.
+        pass_fds=(lock.fileno(),),
+    )
+    if done.returncode:
+        raise JobError(f"{words[0]} ended with status {done.returncode}")
+
+
+def tail(job: Job) -> str:
+    """The end of a job's log."""
+    path = job.folder / LOG
+    text = path.read_text(errors="replace") if path.exists() else ""
+    return "\n".join(text.splitlines()[-TAIL:])

@@ -1,0 +1,142 @@
+"""A study's table, picture and page, from folders that runs left."""
+
+import csv
+import json
+import types
+
+import numpy as np
+import pytest
+
+from lsgm.evaluation.report import png_size
+from lsgm.studies import page, picture, summary
+from lsgm.studies.budget import Sizes
+from lsgm.studies.study import Run, Study
+
+SEEDS = (0, 1, 2)
+POINTS = {"4x4": (100.0, 20.0), "8x8": (90.0, 40.0)}
+
+
+def metrics(bound: float, calls: float) -> dict:
+    return {
+        "card": {"data": "digits", "device": "1 x cpu", "code_sha256": "f00"},
+        "bound": {
+            "nelbo": {"nats": bound},
+            "nelbo_with_normal_prior": {"nats": bound + 5},
+            "bits_per_dim": bound / 543.0,
+        },
+        "sampling": {
+            "nfe": calls,
+            "seconds_per_sample_prior": 1e-3,
+            "seconds_per_sample_decoder": 1e-3,
+        },
+        "distance": {
+            "name": "FD_500 (CNN)",
+            "kernel_name": "KD_500 (CNN)",
+            "samples": {
+                "frechet": {"value": 7.0, "standard_error": 0.1},
+                "kernel": {"value": bound / 1e3, "standard_error": 0.1},
+            },
+        },
+    }
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """A study of two points, one seed of one of them missing."""
+    dims = {"4x4": 32, "8x8": 128}
+    monkeypatch.setattr(
+        summary,
+        "sizes",
+        lambda config: Sizes(
+            parameters=5,
+            latent_dims=dims[config["label"]],
+            prior_dims=dims[config["label"]],
+            train_flop=2e9,
+        ),
+    )
+    study = Study(
+        title="Small <study>",
+        base={},
+        axes={"resolution": {label: {} for label in POINTS}},
+        seeds=SEEDS,
+        match="steps",
+        measures=("latent_dims", "bound", "gain", "kernel", "calls", "skipped"),
+    )
+    runs = [
+        Run(
+            labels={"resolution": label},
+            seed=seed,
+            config={"stage_order": [], "stages": {}, "label": label},
+        )
+        for seed in SEEDS
+        for label in POINTS
+    ]
+    for run in runs[:-1]:
+        bound, calls = POINTS[run.labels["resolution"]]
+        folder = tmp_path / "runs" / run.name
+        folder.mkdir(parents=True)
+        text = json.dumps(metrics(bound + run.seed, calls))
+        (folder / "metrics.json").write_text(text)
+    failed = {runs[-1].name: "experiments.train ended with status 1"}
+    rows = summary.rows(study, runs, tmp_path)
+    page.write(study, rows, failed, tmp_path)
+    return types.SimpleNamespace(folder=tmp_path, rows=rows, study=study)
+
+
+def test_rows_are_points_in_order_with_their_seeds(made):
+    assert [row.labels["resolution"] for row in made.rows] == ["4x4", "8x8"]
+    assert [list(row.names) for row in made.rows] == [[0, 1, 2], [0, 1]]
+    assert made.rows[0].means["bound"].value == pytest.approx(101.0)
+    # sem of 0, 1, 2 is 1 / sqrt(3); t is 4.3027
+    assert made.rows[0].means["bound"].half_width == pytest.approx(2.4841, abs=1e-4)
+    assert made.rows[0].means["gain"] == (5.0, 0.0)
+
+
+def test_the_table_of_runs_holds_every_value(made):
+    with (made.folder / "study.csv").open() as file:
+        found = list(csv.DictReader(file))
+    assert len(found) == 5
+    last = found[-1]
+    assert (last["resolution"], last["seed"]) == ("8x8", "1")
+    assert float(last["bound"]) == 91.0 and float(last["latent_dims"]) == 128
+
+
+def test_json_holds_means_and_failures(made):
+    found = json.loads((made.folder / "study.json").read_text())
+    assert found["points"][1]["means"]["calls"]["value"] == 40.0
+    assert found["failed"] == {"8x8_seed2": "experiments.train ended with status 1"}
+    assert found["card"]["distances"] == "FD_500 (CNN), KD_500 (CNN)"
+
+
+def test_page_links_to_reports_and_fetches_nothing(made):
+    text = (made.folder / "study.html").read_text()
+    assert "Small &lt;study&gt;" in text and "://" not in text
+    for run in ("4x4_seed0", "8x8_seed1"):
+        assert f'href="runs/{run}/report.html"' in text
+    assert "8x8_seed2: experiments.train ended" in text
+    assert "101.0 ± 2.5" in text
+    markdown = (made.folder / "study.md").read_text()
+    assert "| 4x4 | 32 | 101.0 ± 2.5 |" in markdown
+
+
+def test_written_twice_it_is_the_same(made):
+    names = ("study.html", "study.md", "study.csv", "study.json", "study.png")
+    before = [(made.folder / name).read_bytes() for name in names]
+    failed = json.loads(before[3])["failed"]
+    page.write(made.study, made.rows, failed, made.folder)
+    assert before == [(made.folder / name).read_bytes() for name in names]
+
+
+def test_picture_has_a_panel_for_each_cost_that_varies(made):
+    width, height = png_size((made.folder / "study.png").read_bytes())
+    # Calls and latent dimensions vary, seconds and FLOP do not or are not asked for.
+    assert (width, height) == (200 * (3.0 * 2 + 0.4), 200 * (2.8 * 2 + 0.7))
+
+
+def test_front_is_what_nothing_beats():
+    rng = np.random.default_rng(1)
+    points = [tuple(p) for p in rng.integers(0, 12, (60, 2)).tolist()]
+    beaten = {
+        p for p in points for q in points if q != p and q[0] <= p[0] and q[1] <= p[1]
+    }
+    assert picture.front(points) == sorted(set(points) - beaten)

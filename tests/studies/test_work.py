@@ -1,0 +1,68 @@
+"""Processes of a job: which, when not, and what is left of a failing one."""
+
+import json
+import sys
+
+import pytest
+
+from lsgm.studies import work
+from lsgm.studies.jobs import Job
+
+
+def job(folder, **fields) -> Job:
+    config = {"stage_order": ("vae",), "stages": {"vae": {"num_steps": 4}}}
+    return Job(name="x", folder=folder, config=config, **fields)
+
+
+def test_what_is_taken_whole_is_only_evaluated(tmp_path):
+    train, evaluate = work.commands(job(tmp_path))
+    assert train[0] == "experiments.train" and f"--workdir={tmp_path}" in train
+    assert evaluate[0] == "experiments.evaluate"
+    (only,) = work.commands(job(tmp_path, taken=("vae",)))
+    assert only[0] == "experiments.evaluate"
+    (only,) = work.commands(job(tmp_path, evaluates=False))
+    assert only[0] == "experiments.train"
+
+
+def test_a_failing_process_is_an_error_with_its_log(tmp_path, monkeypatch):
+    words = ["no_such_module_of_this_project"]
+    monkeypatch.setattr(work, "commands", lambda job: iter([words]))
+    with pytest.raises(work.JobError, match="status 1"):
+        work.work(job(tmp_path), tmp_path / "compiled", {})
+    assert "No module named no_such_module" in work.tail(job(tmp_path))
+
+
+def test_processes_get_the_cache_and_the_variables_of_their_share(
+    tmp_path, monkeypatch
+):
+    code = (
+        "import os; print(os.environ['JAX_COMPILATION_CACHE_DIR'], os.environ['SHARE'])"
+    )
+    monkeypatch.setattr(work, "sys", type("S", (), {"executable": sys.executable}))
+    monkeypatch.setattr(work, "commands", lambda job: iter([["timeit", "-n1", code]]))
+    work.work(job(tmp_path), tmp_path / "compiled", {"SHARE": "seven"})
+    assert f"{tmp_path / 'compiled'} seven" in (tmp_path / "log.txt").read_text()
+
+
+def test_an_evaluation_counts_for_its_config_code_and_step(tmp_path):
+    one = job(tmp_path)
+    assert not work.finished(one)
+    import hashlib
+
+    from lsgm.evaluation import provenance
+
+    text = json.dumps(work.resolved(one.config), sort_keys=True)
+    card = {
+        "stage": "vae",
+        "step": 4,
+        "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "code_sha256": provenance.code_sha256(),
+    }
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps({"card": card}))
+    assert work.finished(one)
+    for name in card:
+        path.write_text(json.dumps({"card": {**card, name: "other"}}))
+        assert not work.finished(one)
+    path.write_text('{"card": {')
+    assert not work.finished(one)

@@ -1,0 +1,69 @@
+"""Every study that is shipped: its points can be built, in full and in small."""
+
+import importlib
+import pathlib
+
+import jax
+import pytest
+
+from lsgm import experiment
+from lsgm.studies import budget, study
+
+FOLDER = pathlib.Path(__file__).parents[1] / "configs" / "ablations"
+STUDIES = {
+    path.stem: ("full", "smoke")
+    for path in sorted(FOLDER.glob("*.py"))
+    if path.stem not in ("__init__", "common")
+} | {"latent_resolution": ("cpu", "smoke", "celeba_hq_256")}
+CASES = [(name, variant) for name, variants in STUDIES.items() for variant in variants]
+
+
+def runs(name: str, variant: str) -> list[study.Run]:
+    module = importlib.import_module(f"configs.ablations.{name}")
+    found = study.runs(study.from_config(module.get_config(variant)))
+    return [run for run in found if run.seed == found[0].seed]
+
+
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch):
+    """A step's cost without lowering it."""
+    monkeypatch.setattr(budget, "step_flop", lambda stage, vae, batch_size: 1.0)
+    budget._step_flop.cache_clear()
+    yield
+    budget._step_flop.cache_clear()
+
+
+@pytest.mark.parametrize(("name", "variant"), CASES)
+def test_every_point_builds(name, variant):
+    names = [run.name for run in runs(name, variant)]
+    assert len(set(names)) == len(names) > 1
+    for run in runs(name, variant):
+        made = experiment.described(run.config)
+        assert made.vae.prior_shape[0] >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_point_has_shapes(name):
+    for run in runs(name, "smoke"):
+        made = experiment.from_config(run.config)
+        for stage in made.stages.values():
+            jax.eval_shape(stage.objective(made.vae).init, jax.random.key(0))
+
+
+def test_latents_are_where_their_label_says():
+    for run in runs("latent_resolution", "cpu"):
+        made = experiment.described(run.config)
+        size, channels = run.labels["resolution"], run.labels["channels"]
+        assert made.vae.prior_shape == (*map(int, size.split("x")), int(channels))
+    for run in runs("latent_resolution", "celeba_hq_256"):
+        made = experiment.described(run.config)
+        sizes = [scale[0][0] for scale in made.vae.latent_shapes]
+        ends = [int(size) for size in run.labels["scales"].split("-")]
+        assert (max(sizes), min(sizes)) == (ends[0], ends[-1])
+
+
+def test_an_unknown_variant_is_refused():
+    for name, variants in STUDIES.items():
+        with pytest.raises(ValueError, match=f"allowed are {', '.join(variants)}"):
+            runs(name, "smok")
