@@ -88,7 +88,7 @@ def pixels_of(examples: TFDSExamples, title: str) -> str:
 
     with concurrent.futures.ThreadPoolExecutor(READ_THREADS) as pool:
         digests = pool.map(one, range(len(examples)))
-        return joined(tqdm(digests, f"checking {title}", len(examples), delay=2))
+        return joined(list(tqdm(digests, f"checking {title}", len(examples), delay=2)))
 
 
 def file_digest(path: pathlib.Path) -> str:

@@ -10,9 +10,9 @@ shuffles and shards them; the finished set takes its place in one rename. What w
 encoded when a preparation is stopped is not encoded again.
 """
 
+import contextlib
 import dataclasses
 import hashlib
-import itertools
 import json
 import os
 import pathlib
@@ -23,6 +23,7 @@ from typing import Any, Literal
 import PIL
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import registered
+from tqdm import tqdm
 
 import lsgm
 from lsgm.config import ConfigError
@@ -171,8 +172,9 @@ def _write(
     )
     # Its bars do not know the number of examples.
     tfds.disable_progress_bar()
-    print("writing the TFDS set", flush=True)
-    builder.download_and_prepare()
+    # Nor is anything downloaded, as it says, or left where it says.
+    with contextlib.redirect_stdout(None):
+        builder.download_and_prepare()
     return folder / name / version
 
 
@@ -211,9 +213,10 @@ def _examples(
     encoder: parts.Encoder, split: str, labelled: bool
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Encoded images with their index, by whose hash TFDS shuffles."""
-    files = (encoder.folder / p.file for p in encoder.parts() if p.split == split)
-    for i, image, about in itertools.chain.from_iterable(map(parts.images, files)):
-        yield i, {"image": image} | ({"label": about["label"]} if labelled else {})
+    mine = [part for part in encoder.parts() if part.split == split]
+    for part in tqdm(mine, f"writing {split}", unit="part"):
+        for i, image, about in parts.images(encoder.folder / part.file):
+            yield i, {"image": image} | ({"label": about["label"]} if labelled else {})
 
 
 def _num_classes(records: Records) -> int | None:
