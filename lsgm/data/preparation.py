@@ -18,6 +18,7 @@ from tensorflow_datasets.core import read_only_builder
 from tqdm import tqdm
 
 from lsgm.data import parts, preview
+from lsgm.data.layout import SPLITS
 from lsgm.data.tfds_source import TFDSExamples
 
 RECORD = "preparation.json"
@@ -59,7 +60,7 @@ def verify(folder: pathlib.Path) -> list[str]:
 
 
 def opened(folder: pathlib.Path) -> dict[str, TFDSExamples]:
-    """The splits of the set in ``folder``, in the order of their names."""
+    """The splits of the set in ``folder``: train, validation, test, then others."""
     builder: Any = read_only_builder.builder_from_directory(folder)
     features = builder.info.features
     return {
@@ -69,7 +70,7 @@ def opened(folder: pathlib.Path) -> dict[str, TFDSExamples]:
             static_shape=features["image"].shape,
             place=f"{folder}/{split}",
         )
-        for split in sorted(builder.info.splits)
+        for split in sorted(builder.info.splits, key=lambda s: (_rank(s), s))
     }
 
 
@@ -89,6 +90,10 @@ def pixels_of(examples: TFDSExamples, title: str) -> str:
     with concurrent.futures.ThreadPoolExecutor(READ_THREADS) as pool:
         digests = pool.map(one, range(len(examples)))
         return joined(list(tqdm(digests, f"checking {title}", len(examples), delay=2)))
+
+
+def _rank(split: str) -> int:
+    return SPLITS.index(split) if split in SPLITS else len(SPLITS)
 
 
 def file_digest(path: pathlib.Path) -> str:
