@@ -3,6 +3,8 @@
     python -m experiments.benchmark variance --out=runs/variance
     python -m experiments.benchmark step --out=runs/step --model=S --model=M
     python -m experiments.benchmark samplers --checkpoint=runs/demo --out=runs/samplers
+    python -m experiments.benchmark data --out=runs/data --step_seconds=1 \\
+        --config=configs/celeba_hq_256/quantitative.py
 
 ``variance``: estimators of the time integral, their means against quadrature and
 their variances, for every process, weighting and time sampler.
@@ -10,6 +12,8 @@ their variances, for every process, weighting and time sampler.
 against a matrix product and the published implementation; wants a quiet machine.
 ``samplers``: every sampler on one trained model, quality against network calls
 (``docs/samplers.md``).
+``data``: images/s out of a config's pipeline, against what its stages consume
+(``docs/data.md``).
 """
 
 import pathlib
@@ -19,6 +23,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from experiments import (
+    benchmark_data,
     benchmark_samplers,
     benchmark_samplers_report,
     benchmark_step,
@@ -75,6 +80,15 @@ _DRAWS = flags.DEFINE_integer(
     lower_bound=1,
 )
 
+_CONFIG = config_flags.DEFINE_config_file("config", None, "data: config file.")
+_STEP_SECONDS = flags.DEFINE_float(
+    "step_seconds", None, "data: seconds an update, on all devices.", lower_bound=1e-9
+)
+_HOSTS = flags.DEFINE_integer(
+    "hosts", 1, "data: machines that share a batch.", lower_bound=1
+)
+_SECONDS = flags.DEFINE_float("seconds", 10.0, "data: timed.", lower_bound=0)
+
 
 def variance(out: pathlib.Path) -> str:
     """Write ``variance.md`` and ``variance.csv``."""
@@ -123,7 +137,24 @@ def samplers(out: pathlib.Path) -> str:
     return benchmark_samplers_report.write(rows, card, notes, out)
 
 
-COMMANDS = {"variance": variance, "step": step, "samplers": samplers}
+def data(out: pathlib.Path) -> str:
+    """Write ``data.md`` and ``data.json``."""
+    try:
+        if _CONFIG.value is None or _STEP_SECONDS.value is None:
+            raise ConfigError("", None, "data wants --config and --step_seconds")
+        described = experiment.described(_CONFIG.value)
+        rates = benchmark_data.measure(described.data, _SECONDS.value)
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
+    setting = dict(step_seconds=_STEP_SECONDS.value, hosts=_HOSTS.value)
+    sizes = {name: s.batch_size for name, s in described.stages.items()}
+    found = benchmark_data.needs(rates, sizes, **setting)
+    text = benchmark_data.markdown(rates, found, **setting)
+    benchmark_data.write(rates, found, text, out)
+    return text
+
+
+COMMANDS = {"variance": variance, "step": step, "samplers": samplers, "data": data}
 
 
 def main(argv: list[str]) -> None:

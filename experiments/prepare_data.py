@@ -1,43 +1,67 @@
 """Turn local files into a data set that TFDS reads, without TensorFlow.
 
-    # Fashion-MNIST or MNIST from their four IDX files
-    python -m experiments.prepare_data --from=idx --root=DIR \\
-        --name=fashion_mnist --version=3.0.1
     # a folder of images with sub-folders train, validation, test
     python -m experiments.prepare_data --from=folder --root=DIR --name=faces64 \\
-        --image_shape=64,64,3 --resize=box
+        --image_shape=64,64,3 --resize=box --num_processes=8
+    # a zip of images in no such folders: the first 27,000, then 3,000
+    python -m experiments.prepare_data --from=zip --root=celeba_hq.zip \\
+        --name=celeba_hq_256 --first=train=27000,test=3000
     # one npz: hold out 5 % twice, keeping together what shares a value of 'base'
     python -m experiments.prepare_data --from=npz --root=emoji64.npz --name=emoji64 \\
         --hold_out=validation=0.05,test=0.05 --group_by=base
+    # is a prepared set still what was prepared?
+    python -m experiments.prepare_data --verify --name=emoji64
 
-Writes ``<data_dir>/<name>/<version>``; never overwrites.
+Writes ``<data_dir>/<name>/<version>``; never overwrites. Stopped, it goes on where it
+was when the same command is given again. More: ``docs/data.md``.
 """
 
+import dataclasses
+import json
 import pathlib
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any, get_args
 
 import numpy as np
 from absl import app, flags, logging
 
-from lsgm.config import ConfigError
+from lsgm.config import ConfigError, nearest
+from lsgm.data import preparation
 from lsgm.data.arrays import Npz
+from lsgm.data.base import Examples, Source
+from lsgm.data.cifar import CIFAR10
 from lsgm.data.fit import Filter, Fit
 from lsgm.data.idx import IDX
 from lsgm.data.image_folder import ImageFolder
-from lsgm.data.prepare import LabelledExamples, hold_out, prepare
+from lsgm.data.image_zip import ImageZip
+from lsgm.data.lmdb_source import LMDB
+from lsgm.data.parquet import Parquet
+from lsgm.data.prepare import Unreadable, prepare
+from lsgm.data.split import first, hold_out, listed
+from lsgm.data.tfrecord import TFRecord
 
-_FROM = flags.DEFINE_enum(
-    "from", None, ["folder", "idx", "npz"], "What the files are.", required=True
-)
-_ROOT = flags.DEFINE_string("root", None, "Folder, or npz file.", required=True)
+KINDS = {
+    "cifar10": CIFAR10,
+    "folder": ImageFolder,
+    "idx": IDX,
+    "lmdb": LMDB,
+    "npz": Npz,
+    "parquet": Parquet,
+    "tfrecord": TFRecord,
+    "zip": ImageZip,
+}
+_FROM = flags.DEFINE_enum("from", None, [*KINDS], "What the files are.")
+_ROOT = flags.DEFINE_string("root", None, "Folder, or file.")
 _NAME = flags.DEFINE_string("name", None, "Name of the TFDS set.", required=True)
 _VERSION = flags.DEFINE_string("version", "1.0.0", "Version of the TFDS set.")
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", "~/tensorflow_datasets", "Folder that holds TFDS sets."
 )
-_LABELS = flags.DEFINE_bool("labels", False, "Sub-folders are classes (folder).")
+_LABELS = flags.DEFINE_bool(
+    "labels", False, "Classes: sub-folders (folder, zip), a field (parquet, tfrecord)."
+)
 _SHAPE = flags.DEFINE_list("image_shape", None, "h,w,c; default: the first image's.")
 _GREY = flags.DEFINE_bool("grey", False, "Turn colour into one channel.")
 _RESIZE = flags.DEFINE_enum(
@@ -53,51 +77,146 @@ _GROUP_BY = flags.DEFINE_string(
     "group_by", None, "Array in the npz: equal values stay in one split."
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the random split.", lower_bound=0)
+_FIRST = flags.DEFINE_list(
+    "first", [], "Split 'train' in the order of its files: train=27000,test=3000."
+)
+_SPLIT_FILES = flags.DEFINE_list(
+    "split_files", [], "Split 'train' by lists of file names: train=a.txt,test=b.txt."
+)
+_RENAME = flags.DEFINE_list("rename", [], "Names for splits: validation=test.")
+_UNREADABLE = flags.DEFINE_enum(
+    "unreadable",
+    "fatal",
+    list(get_args(Unreadable)),
+    "What an unreadable image does: end it all, or be left out and listed.",
+)
+_PROCESSES = flags.DEFINE_integer(
+    "num_processes", 1, "Processes that encode.", lower_bound=1
+)
+_VERIFY = flags.DEFINE_bool(
+    "verify", False, "Compare a prepared set with its checksums instead."
+)
 
 
 def main(argv: list[str]) -> None:
-    """Open, split, write."""
+    """Open, split, write; or verify."""
     if argv[1:]:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
-    # TFDS reports every file it writes at level INFO.
-    logging.set_verbosity(logging.WARNING)
+    # TFDS reports every file it writes, and warns that OpenCV would read faster.
+    logging.set_verbosity(logging.ERROR)
     try:
-        folder = prepare(
-            _splits(),
-            name=_NAME.value,
-            version=_VERSION.value,
-            data_dir=_DATA_DIR.value,
-            fit=_fit(),
-        )
-    except (ConfigError, FileExistsError, ValueError) as error:
+        _verify() if _VERIFY.value else _prepare()
+    except (ConfigError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
-    print(f"wrote {folder}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from here")
 
 
-def _splits() -> Mapping[str, LabelledExamples]:
-    kind, root = flags.FLAGS["from"].value, _ROOT.value
-    if kind == "idx":
-        source: Any = IDX(root=root)
-    elif kind == "folder":
-        source = ImageFolder(root=root, labels=_LABELS.value)
-    else:
-        source = Npz(train=root)
-    if not _HOLD_OUT.value:
-        return {split: source.open(split) for split in source.splits() or ("train",)}
-    return hold_out(
-        source.open("train"), _fractions(), groups=_groups(), seed=_SEED.value
+def _prepare() -> None:
+    source, splits = _splits()
+    unreadable: Any = _UNREADABLE.value
+    start = time.monotonic()
+    done = prepare(
+        splits,
+        name=_NAME.value,
+        version=_VERSION.value,
+        data_dir=_DATA_DIR.value,
+        fit=_fit(),
+        unreadable=unreadable,
+        num_processes=_PROCESSES.value,
+        about={"source": _about(source), "rule": _rule()},
     )
+    seconds = time.monotonic() - start
+    rate = f"{done.num_encoded / seconds:,.0f} images/s, {_PROCESSES.value} processes"
+    print(f"{done.num_encoded:,} images in {seconds:,.0f} s: {rate}")
+    if done.skipped:
+        record = done.folder / preparation.RECORD
+        print(f"{len(done.skipped):,} unreadable images skipped: listed in {record}")
+    print(f"wrote {done.folder}; look at {done.folder / preparation.PREVIEW}")
 
 
-def _fractions() -> dict[str, float]:
-    pairs = [part.partition("=") for part in _HOLD_OUT.value]
-    return {split: float(fraction) for split, _, fraction in pairs}
+def _verify() -> None:
+    folder = pathlib.Path(_DATA_DIR.value).expanduser() / _NAME.value / _VERSION.value
+    wrong = preparation.verify(folder)
+    if wrong:
+        raise ValueError(f"{folder}: {'; '.join(wrong)}")
+    about = json.loads((folder / preparation.RECORD).read_text())
+    for split, found in about["splits"].items():
+        print(f"{split}: {found['num_examples']:,} images, as prepared")
+
+
+def _splits() -> tuple[Source, Mapping[str, Examples]]:
+    """The source, and its splits after the rules."""
+    source: Any = _source()
+    rules = [flag for flag in (_HOLD_OUT, _FIRST, _SPLIT_FILES) if flag.value]
+    if len(rules) > 1:
+        names = ", ".join(f"--{flag.name}" for flag in rules)
+        raise ValueError(f"{names}: one of them, please")
+    if rules and not source.splits() and hasattr(source, "flat"):
+        source = dataclasses.replace(source, flat=True)
+    splits: dict[str, Examples] = {
+        split: source.open(split) for split in source.splits() or ("train",)
+    }
+    if rules:
+        parts = _divided(splits.pop("train", None))
+        if double := splits.keys() & parts.keys():
+            raise ValueError(f"{', '.join(double)}: in the files already")
+        splits = {**parts, **splits}
+    return source, _renamed(splits)
+
+
+def _source() -> Source:
+    kind, root = flags.FLAGS["from"].value, _ROOT.value
+    if kind is None or root is None:
+        raise ValueError("--from and --root say what to prepare")
+    if kind == "npz":
+        return Npz(train=root)
+    if not _LABELS.value:
+        return KINDS[kind](root=root)
+    if "labels" not in {field.name for field in dataclasses.fields(KINDS[kind])}:
+        raise ValueError(f"--labels: --from={kind} reads labels if there are any")
+    return KINDS[kind](root=root, labels=True)
+
+
+def _divided(examples: Examples | None) -> Mapping[str, Examples]:
+    if examples is None:
+        raise ValueError("there is no split 'train' to divide")
+    if _HOLD_OUT.value:
+        fractions = {k: float(v) for k, v in _pairs(_HOLD_OUT.value).items()}
+        return hold_out(examples, fractions, groups=_groups(), seed=_SEED.value)
+    if _FIRST.value:
+        return first(examples, {k: int(v) for k, v in _pairs(_FIRST.value).items()})
+    lists = {k: _lines(v) for k, v in _pairs(_SPLIT_FILES.value).items()}
+    return listed(examples, lists)
+
+
+def _renamed(splits: Mapping[str, Examples]) -> Mapping[str, Examples]:
+    names = _pairs(_RENAME.value)
+    for old in names:
+        if old not in splits:
+            raise ValueError(f"--rename={old}: {nearest(old, splits)}")
+    renamed = {names.get(split, split): part for split, part in splits.items()}
+    if len(renamed) < len(splits):
+        raise ValueError(f"--rename: two splits of one name, {', '.join(renamed)}")
+    return renamed
+
+
+def _pairs(parts: list[str]) -> dict[str, str]:
+    pairs = [part.partition("=") for part in parts]
+    return {key: value for key, _, value in pairs}
+
+
+def _lines(path: str) -> list[str]:
+    lines = pathlib.Path(path).expanduser().read_text().splitlines()
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _groups() -> np.ndarray | None:
     if _GROUP_BY.value is None:
         return None
-    with np.load(pathlib.Path(_ROOT.value).expanduser()) as file:
+    if flags.FLAGS["from"].value != "npz":
+        raise ValueError("--group_by: an array in the npz, so only --from=npz has any")
+    with np.load(pathlib.Path(str(_ROOT.value)).expanduser()) as file:
         if _GROUP_BY.value not in file:
             raise ValueError(f"--group_by={_GROUP_BY.value}: {file.files} are there")
         return file[_GROUP_BY.value]
@@ -113,6 +232,19 @@ def _fit() -> Fit | None:
     h, w, c = map(int, _SHAPE.value)
     resize: Any = _RESIZE.value
     return Fit(image_shape=(h, w, c), grey=_GREY.value, resize=resize)
+
+
+def _about(source: Any) -> dict[str, Any]:
+    return {"kind": flags.FLAGS["from"].value} | dataclasses.asdict(source)
+
+
+def _rule() -> dict[str, Any]:
+    """How the splits came about: the flags that were given."""
+    used = (_HOLD_OUT, _FIRST, _SPLIT_FILES, _RENAME)
+    rule: dict[str, Any] = {f.name: _pairs(f.value) for f in used if f.value}
+    if _HOLD_OUT.value:
+        rule |= {"seed": _SEED.value, "group_by": _GROUP_BY.value}
+    return rule
 
 
 if __name__ == "__main__":

@@ -30,6 +30,11 @@ class ConfigError(ValueError):
     def __init__(self, key: str, value: Any, allowed: str):
         super().__init__(f"{join('config', key)} = {value!r}: {allowed}")
         self.key = key
+        self._given = (key, value, allowed)
+
+    def __reduce__(self):
+        """Travels between processes."""
+        return type(self), self._given
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -2,25 +2,26 @@
 
     root/train/...   root/validation/...   root/test/...
 
-Files are found at any depth and taken in the order of their paths.
+Files are found at any depth and taken in the order of their paths, "10.png" before
+"2.png".
 """
 
 import dataclasses
 import os
 import pathlib
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from lsgm.config import ConfigError
 from lsgm.data import image_file
 from lsgm.data.base import require_split
-
-SPLITS = ("train", "validation", "test")
+from lsgm.data.layout import HINT, SPLITS, class_numbers
+from lsgm.data.stored import StoredExamples
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class FolderExamples:
+class FolderExamples(StoredExamples):
     """The files of one split; ``labels`` [n] counts classes in alphabetic order."""
 
     paths: tuple[str, ...]
@@ -29,15 +30,8 @@ class FolderExamples:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, i: int) -> dict[str, Any]:
-        path = self.paths[i]
-        example: dict[str, Any] = {"image": image_file.pixels(path, path)}
-        if self.labels is not None:
-            example["label"] = self.labels[i]
-        return example
-
-    def shape(self, i: int) -> tuple[int, int, int]:
-        return image_file.shape(self.paths[i], self.paths[i])
+    def stored(self, i: int) -> str:
+        return self.paths[i]
 
     def name(self, i: int) -> str:
         return self.paths[i]
@@ -50,24 +44,27 @@ class ImageFolder:
     Attributes:
       root: the folder; ``~`` is expanded.
       labels: the sub-folder of the split that a file lies in is its class.
+      flat: there are no folders of splits; all of ``root`` is split "train".
     """
 
     prepared: ClassVar[bool] = False
 
     root: str
     labels: bool = False
+    flat: bool = False
 
     def splits(self) -> tuple[str, ...]:
+        if self.flat:
+            return ("train",)
         return tuple(s for s in SPLITS if (self._folder / s).is_dir())
 
     def open(self, split: str) -> FolderExamples:
         if not self._folder.is_dir():
             raise ConfigError("data.source.root", self.root, "no such folder")
         if not self.splits():
-            message = f"{self._folder} has no sub-folder {', '.join(SPLITS)}"
-            raise ConfigError("data.source.root", self.root, message)
+            raise ConfigError("data.source.root", self.root, HINT)
         require_split(split, self.splits(), str(self._folder))
-        folder = self._folder / split
+        folder = self._of(split)
         paths = _files(folder)
         if not paths:
             message = f"no {', '.join(image_file.SUFFIXES)} file in {folder}"
@@ -77,8 +74,7 @@ class ImageFolder:
 
     def classes(self) -> tuple[str, ...]:
         """Names of the classes: the same numbers in every split."""
-        splits = [self._folder / split for split in self.splits()]
-        folders = (entry for split in splits for entry in split.iterdir())
+        folders = (e for split in self.splits() for e in self._of(split).iterdir())
         return tuple(
             sorted({e.name for e in folders if e.is_dir() and e.name[0] != "."})
         )
@@ -87,14 +83,12 @@ class ImageFolder:
     def _folder(self) -> pathlib.Path:
         return pathlib.Path(self.root).expanduser()
 
+    def _of(self, split: str) -> pathlib.Path:
+        return self._folder if self.flat else self._folder / split
+
     def _label(self, folder: pathlib.Path, paths: tuple[str, ...]) -> np.ndarray:
-        number = {name: i for i, name in enumerate(self.classes())}
-        parts = [pathlib.Path(path).relative_to(folder).parts for path in paths]
-        for path, part in zip(paths, parts, strict=True):
-            if len(part) < 2:
-                message = f"{path} lies in no class folder below {folder}"
-                raise ConfigError("data.source.labels", True, message)
-        return np.array([number[part[0]] for part in parts], np.int32)
+        below = [pathlib.Path(path).relative_to(folder).as_posix() for path in paths]
+        return class_numbers(below, self.classes(), str(folder))
 
 
 def _files(folder: pathlib.Path) -> tuple[str, ...]:

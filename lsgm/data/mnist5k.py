@@ -12,11 +12,9 @@ import numpy as np
 
 from lsgm.data.arrays import ArrayExamples
 from lsgm.data.base import require_split
+from lsgm.data.layout import SPLITS
 
 FOLDER = pathlib.Path(__file__).parent / "mnist5k"
-SPLITS = ("train", "validation", "test")
-
-
 MIXER = 2_654_435_761  # Knuth's multiplicative hash: one order on every machine.
 
 

@@ -1,106 +1,74 @@
 """Write a data set that TFDS reads: ArrayRecord files, without TensorFlow.
 
-Any source can be prepared once and then read fast, whatever it was: files become
+Any source can be prepared once and then read fast, whatever it was: images become
 PNG inside ``<data_dir>/<name>/<version>``, which both ``lsgm.data.tfds_source``
 and ``tfds.data_source`` open. A name and version that TFDS knows ("fashion_mnist",
 "3.0.1") make it the official set.
+
+Images are encoded part by part (``parts``) in ``<version>.partial``, where TFDS then
+shuffles and shards them; the finished set takes its place in one rename. What was
+encoded when a preparation is stopped is not encoded again.
 """
 
+import contextlib
 import dataclasses
+import hashlib
+import json
+import os
 import pathlib
+import shutil
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal
 
-import numpy as np
+import PIL
 import tensorflow_datasets as tfds
-from PIL import Image
 from tensorflow_datasets.core import registered
 from tqdm import tqdm
 
+import lsgm
+from lsgm.config import ConfigError
+from lsgm.data import parts, preparation
 from lsgm.data.base import Examples
 from lsgm.data.fit import Fit
 
-
-class LabelledExamples(Examples, Protocol):
-    """Examples whose labels can be had without decoding images."""
-
-    @property
-    def labels(self) -> np.ndarray | None: ...
+PLAN = "plan.json"
+Unreadable = Literal["fatal", "skip"]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Subset:
-    """Some of the examples."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """The outcome: its folder, and how many images were encoded and left out."""
 
-    examples: LabelledExamples
-    indices: np.ndarray
-
-    @property
-    def labels(self) -> np.ndarray | None:
-        labels = self.examples.labels
-        return None if labels is None else labels[self.indices]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, i: int) -> Mapping[str, Any]:
-        return self.examples[int(self.indices[i])]
-
-    def shape(self, i: int) -> tuple[int, int, int]:
-        return self.examples.shape(int(self.indices[i]))
-
-    def name(self, i: int) -> str:
-        return self.examples.name(int(self.indices[i]))
-
-
-def hold_out(
-    examples: LabelledExamples,
-    fractions: Mapping[str, float],
-    *,
-    groups: np.ndarray | None = None,
-    seed: int = 0,
-) -> dict[str, Subset]:
-    """Split at random into "train" and held-out parts of about these fractions.
-
-    Args:
-      groups: [n] numbers; examples of one group stay in one split, so that
-        near-copies (an emoji in another skin tone) cannot leak into the test.
-
-    Raises:
-      ValueError: fractions that leave nothing to a split.
-    """
-    groups = np.arange(len(examples)) if groups is None else groups
-    names, of_example = np.unique(groups, return_inverse=True)
-    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(names))
-    sizes = {k: round(len(names) * fraction) for k, fraction in fractions.items()}
-    sizes = {"train": len(names) - sum(sizes.values())} | sizes
-    if min(sizes.values()) < 1:
-        raise ValueError(f"{dict(fractions)} of {len(names)} groups leaves {sizes}")
-    bounds = np.cumsum([0, *sizes.values()])
-    parts = {}
-    for split, start, stop in zip(sizes, bounds, bounds[1:], strict=False):
-        member = np.isin(of_example, order[start:stop])
-        parts[split] = Subset(examples=examples, indices=np.flatnonzero(member))
-    return parts
+    folder: pathlib.Path
+    num_encoded: int
+    skipped: list[dict[str, str]]
 
 
 def prepare(
-    splits: Mapping[str, LabelledExamples],
+    splits: Mapping[str, Examples],
     *,
     name: str,
     data_dir: str,
     version: str = "1.0.0",
     fit: Fit | None = None,
-) -> pathlib.Path:
-    """Write the splits as TFDS data set ``name``; returns its folder.
+    unreadable: Unreadable = "fatal",
+    num_processes: int = 1,
+    about: Mapping[str, Any] | None = None,
+) -> Prepared:
+    """Write the splits as TFDS data set ``name``, or go on writing them.
 
     Args:
       fit: brings the images to one shape; by default all must have the shape of
         the first.
+      unreadable: what an unreadable image does: end the preparation, or be left out
+        and listed in ``preparation.json``.
+      num_processes: that encode; they do not change what is written.
+      about: what ``preparation.json`` is to say of the images' origin.
 
     Raises:
-      ConfigError: an image that does not fit; names the file.
-      ValueError: no split, or a negative label.
+      ConfigError: an image that does not fit, or is unreadable; names the file.
+      ValueError: no split, an empty one, a negative label, or another preparation
+        of that version is unfinished.
       FileExistsError: that version of the set is there already.
     """
     folder = pathlib.Path(data_dir).expanduser() / name / version
@@ -108,23 +76,110 @@ def prepare(
         raise FileExistsError(
             f"{folder} is there already: remove it first, or give another version"
         )
-    first = next(iter(splits.values()))
-    if fit is None:
-        fit = Fit(image_shape=first.shape(0), grey=False, resize="none")
-    builder = _builder(name, version, fit, splits)(
-        data_dir=str(folder.parents[1]), file_format="array_record"
+    if not splits or not all(map(len, splits.values())):
+        raise ValueError(f"no split, or an empty one: {list(splits)}")
+    skip = unreadable == "skip"
+    fit = fit or _fit_of_first(splits, skip)
+    partial = folder.with_name(f"{version}.partial")
+    _claim(partial, _plan(splits, fit))
+    encoder = parts.Encoder(splits=splits, fit=fit, folder=partial / "parts", skip=skip)
+    num_encoded = parts.encode(encoder, num_processes, name)
+    records = _records(encoder)
+    skipped = [entry for record in records.values() for entry in record["skipped"]]
+    if skipped and not skip:
+        raise ValueError(f"{skipped[0]['name']} was skipped: {skipped[0]['reason']}")
+    described = {"name": name, "version": version, "lsgm": lsgm.__version__}
+    described |= dict(about or {}) | dataclasses.asdict(fit)
+    described |= {"splits": _summary(encoder, records), "skipped": skipped}
+    written = _write(name, version, encoder, records, partial)
+    preparation.write(written, described)
+    os.replace(written, folder)
+    shutil.rmtree(partial)
+    return Prepared(folder=folder, num_encoded=num_encoded, skipped=skipped)
+
+
+def _fit_of_first(splits: Mapping[str, Examples], skip: bool) -> Fit:
+    """To the shape of the first image, or of the first readable one."""
+    for examples in splits.values():
+        for i in range(len(examples)):
+            try:
+                shape = examples.shape(i)
+                return Fit(image_shape=shape, grey=False, resize="none")
+            except ConfigError:
+                if not skip:
+                    raise
+    raise ValueError("no image is readable")
+
+
+def _plan(splits: Mapping[str, Examples], fit: Fit) -> dict[str, Any]:
+    """All that the encoded parts depend on."""
+    names = {}
+    for split, examples in splits.items():
+        hashed = hashlib.sha256()
+        for i in range(len(examples)):
+            hashed.update(examples.name(i).encode(errors="surrogateescape") + b"\0")
+        names[split] = [len(examples), hashed.hexdigest()]
+    fitted = dataclasses.asdict(fit) | {"image_shape": list(fit.image_shape)}
+    return {"splits": names, "fit": fitted, "pillow": PIL.__version__}
+
+
+def _claim(partial: pathlib.Path, plan: Mapping[str, Any]) -> None:
+    """Make the folder of an unfinished preparation, or see that it is of this one."""
+    path = partial / PLAN
+    (partial / "parts").mkdir(parents=True, exist_ok=True)
+    if path.exists() and json.loads(path.read_text()) != plan:
+        raise ValueError(
+            f"{partial} holds an unfinished preparation from other images, or to "
+            "another shape: remove it, or give another version"
+        )
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(plan))
+    new.replace(path)
+
+
+Records = Mapping[parts.Part, Mapping[str, Any]]
+
+
+def _records(encoder: parts.Encoder) -> Records:
+    return {p: parts.record(encoder.folder / p.file) for p in encoder.parts()}
+
+
+def _summary(encoder: parts.Encoder, records: Records) -> dict[str, Any]:
+    """Number of images and checksum of each split."""
+    digests: dict[str, list[str]] = {split: [] for split in encoder.splits}
+    for part, record in records.items():
+        digests[part.split] += [e["sha256"] for e in record["examples"].values()]
+    if not all(digests.values()):
+        raise ValueError("a split without a readable image")
+    return {
+        split: {"num_examples": len(found), "pixels_sha256": preparation.joined(found)}
+        for split, found in digests.items()
+    }
+
+
+def _write(
+    name: str,
+    version: str,
+    encoder: parts.Encoder,
+    records: Records,
+    partial: pathlib.Path,
+) -> pathlib.Path:
+    """Let TFDS shuffle and shard what is encoded; returns the set's folder."""
+    folder = partial / "tfds"
+    shutil.rmtree(folder, ignore_errors=True)
+    builder = _builder(name, version, encoder, _num_classes(records))(
+        data_dir=str(folder), file_format="array_record"
     )
-    # Its bars do not know the number of examples; ours does.
+    # Its bars do not know the number of examples.
     tfds.disable_progress_bar()
-    builder.download_and_prepare()
-    return folder
+    # Nor is anything downloaded, as it says, or left where it says.
+    with contextlib.redirect_stdout(None):
+        builder.download_and_prepare()
+    return folder / name / version
 
 
 def _builder(
-    dataset: str,
-    number: str,
-    fit: Fit,
-    splits: Mapping[str, LabelledExamples],
+    dataset: str, number: str, encoder: parts.Encoder, num_classes: int | None
 ) -> Any:
     """A TFDS builder class of that name, which TFDS itself does not come to know."""
     with registered.skip_registration():
@@ -135,42 +190,38 @@ def _builder(
 
             def _info(self):
                 features: dict[str, Any] = {
-                    "image": tfds.features.Image(shape=fit.image_shape)
+                    "image": tfds.features.Image(shape=encoder.fit.image_shape)
                 }
-                if (count := _num_classes(splits)) is not None:
-                    features["label"] = tfds.features.ClassLabel(num_classes=count)
+                if num_classes is not None:
+                    features["label"] = tfds.features.ClassLabel(
+                        num_classes=num_classes
+                    )
                 return tfds.core.DatasetInfo(
                     builder=self, features=tfds.features.FeaturesDict(features)
                 )
 
             def _split_generators(self, dl_manager):
-                return {s: self._generate_examples(s) for s in splits}
+                return {s: self._generate_examples(s) for s in encoder.splits}
 
             def _generate_examples(self, split):
-                return _records(splits[split], fit, f"{dataset} {split}")
+                return _examples(encoder, split, num_classes is not None)
 
     return Prepared
 
 
-def _records(
-    examples: Examples, fit: Fit, title: str
+def _examples(
+    encoder: parts.Encoder, split: str, labelled: bool
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    for i in tqdm(range(len(examples)), title):
-        example = examples[i]
-        pixels = fit(example["image"], examples.name(i))
-        # A Pillow image, because TFDS encodes arrays with TensorFlow.
-        image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-        labels = {"label": int(example["label"])} if "label" in example else {}
-        yield i, {"image": image} | labels
+    """Encoded images with their index, by whose hash TFDS shuffles."""
+    mine = [part for part in encoder.parts() if part.split == split]
+    for part in tqdm(mine, f"writing {split}", unit="part"):
+        for i, image, about in parts.images(encoder.folder / part.file):
+            yield i, {"image": image} | ({"label": about["label"]} if labelled else {})
 
 
-def _num_classes(splits: Mapping[str, LabelledExamples]) -> int | None:
-    labels = []
-    for examples in splits.values():
-        if examples.labels is None:
-            return None
-        labels.append(examples.labels)
-    together = np.concatenate(labels)
-    if together.min() < 0:
-        raise ValueError(f"labels must not be negative, one is {together.min()}")
-    return int(together.max()) + 1
+def _num_classes(records: Records) -> int | None:
+    """Labels are 0 .. n - 1; None unless every image has one."""
+    examples = [e for record in records.values() for e in record["examples"].values()]
+    if not all("label" in example for example in examples):
+        return None
+    return 1 + max(example["label"] for example in examples)

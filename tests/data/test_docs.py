@@ -41,7 +41,7 @@ def test_every_example_of_a_source_names_one():
     from lsgm.config import check
 
     specs = [eval(f"dict({block})") for block in BLOCKS if block.startswith("source=")]
-    assert len(specs) == 5
+    assert len(specs) == 10
     for spec in specs:
         assert isinstance(check(spec["source"], "data.source"), type)
 
