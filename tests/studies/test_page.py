@@ -135,7 +135,7 @@ def test_picture_has_a_panel_for_each_cost_that_varies(made):
 
 def test_front_is_what_nothing_beats():
     rng = np.random.default_rng(1)
-    points = [tuple(p) for p in rng.integers(0, 12, (60, 2)).tolist()]
+    points = [tuple(map(float, p)) for p in rng.integers(0, 12, (60, 2))]
     beaten = {
         p for p in points for q in points if q != p and q[0] <= p[0] and q[1] <= p[1]
     }
