@@ -99,14 +99,14 @@ MEASURES = {
     ),
     "latent_dims": Measure(
         label="Latent dimensions",
-        short="latents",
-        unit="dimensions",
+        short="latent dimensions",
+        unit="",
         read=lambda o: o.sizes.latent_dims,
     ),
     "prior_dims": Measure(
         label="Latent dimensions under the score prior",
-        short="under the prior",
-        unit="dimensions",
+        short="of them under the prior",
+        unit="",
         read=lambda o: o.sizes.prior_dims,
     ),
     "parameters": Measure(

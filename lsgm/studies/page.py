@@ -22,6 +22,7 @@ from lsgm.studies.summary import Mean, Row
 from lsgm.studies.work import METRICS
 
 TEMPLATE = pathlib.Path(__file__).parent / "study.html"
+ROUNDING = 1e-9
 # What the runs of a study have in common, of their cards.
 COMMON = (
     "data",
@@ -83,7 +84,8 @@ def number(found: Mean | None) -> str:
     if found is None:
         return ""
     value: float | int = found.value
-    if found.half_width is None or found.half_width == 0:
+    # Equal numbers have a mean that rounding moves.
+    if not found.half_width or found.half_width < ROUNDING * abs(value):
         return format_value(int(value) if value.is_integer() and value < 1e9 else value)
     width = format_value(found.half_width, found.half_width)
     return f"{format_value(value, found.half_width)} ± {width}"

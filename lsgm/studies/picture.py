@@ -110,7 +110,7 @@ def _looks(rows: Sequence[Row]) -> dict[tuple[str, ...], tuple[str, str]]:
 
 
 def _width(found: Mean) -> float | None:
-    return found.half_width or None
+    return found.half_width
 
 
 def _frame(axes: Axes, cost: str, quality: str) -> None:
@@ -123,7 +123,7 @@ def _frame(axes: Axes, cost: str, quality: str) -> None:
     axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.tick_params(labelsize=8, colors=INK, length=0)
+    axes.tick_params(which="both", labelsize=8, colors=INK, length=0)
     axes.grid(axis="y", color=PALE, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)

@@ -96,6 +96,8 @@ def from_config(config: Mapping[str, Any] | ConfigDict) -> Study:
 
 def _check_names(study: Study) -> None:
     changed: dict[str, str] = {}
+    if not study.axes:
+        raise ConfigError("axes", study.axes, "give at least one axis")
     for axis, labels in study.axes.items():
         if not labels:
             raise ConfigError(f"axes.{axis}", labels, "give at least one label")
@@ -120,11 +122,15 @@ def runs(study: Study) -> list[Run]:
       ConfigError: a key that the base does not have.
     """
     points = [_point(study, labels) for labels in itertools.product(*_labels(study))]
-    return [
+    found = [
         Run(labels=labels, seed=seed, config={**config, "seed": seed})
         for seed in study.seeds
         for labels, config in points
     ]
+    names = [run.name for run in found]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError("axes", twice[0], "two points have this name; rename a label")
+    return found
 
 
 def _labels(study: Study) -> list[list[tuple[str, str]]]:

@@ -133,9 +133,14 @@ def test_picture_has_a_panel_for_each_cost_that_varies(made):
     assert (width, height) == (200 * (3.0 * 2 + 0.4), 200 * (2.8 * 2 + 0.7))
 
 
+def test_rounding_is_no_spread():
+    assert page.number(summary.mean([0.1 + 0.2, 0.3, 0.3])) == "0.3000"
+    assert page.number(summary.mean([1.0, 2.0])) == "1.5 ± 6.4"
+
+
 def test_front_is_what_nothing_beats():
     rng = np.random.default_rng(1)
-    points = [tuple(p) for p in rng.integers(0, 12, (60, 2)).tolist()]
+    points = [tuple(map(float, p)) for p in rng.integers(0, 12, (60, 2))]
     beaten = {
         p for p in points for q in points if q != p and q[0] <= p[0] and q[1] <= p[1]
     }
