@@ -73,7 +73,7 @@ def restore(
     meta = checkpoints.describe(folder)
     if config is not None:
         new = {name: plain(config[name], name) for name in MEASURED_BY}
-        meta = meta | {"config": {**meta["config"], **json.loads(json.dumps(new))}}
+        meta["config"] = {**meta["config"], **json.loads(json.dumps(new))}
     experiment = experiments.described(meta["config"])
     stage = experiment.stages[meta["stage"]]
     tree = checkpoints.read(folder, ("params", "ema", "mutables"))

@@ -26,7 +26,7 @@ def get_config(arg: str = "full") -> ConfigDict:
     """The run; ``smoke`` takes two steps a stage."""
     name = common.variant(arg, "full", "smoke", "twin64", "twin32")
     if name in twin.SIZES:
-        return recipe(False, seed=0, **twin.pieces(twin.SIZES[name]))
+        return recipe(False, seed=0, **twin.pieces(**twin.SIZES[name]))
     smoke = name == "smoke"
     return recipe(
         smoke,

@@ -13,44 +13,46 @@ proposals, dropped channels, batch statistics while sampling, selection and ledg
 Fewer channels, groups and steps, and higher rates of averaging.
 """
 
-import dataclasses
 from typing import Any
 
 from configs import common, published
 from configs.celeba_hq_256.recipe import ARCHITECTURE, FIGURES
 from configs.common import piece
 
-
-@dataclasses.dataclass(frozen=True)
-class Size:
-    """What differs between twins.
-
-    Attributes:
-      pixels: side of the images.
-      levels: of the score network, which works at an eighth of that.
-      vae_epochs, lsgm_epochs: of 100 steps.
-    """
-
-    pixels: int
-    levels: tuple[int, ...]
-    base_channels: int
-    channels: int
-    batch_size: int
-    vae_epochs: int
-    lsgm_epochs: int
-
-
+# Side of the images; levels of the score network, which works at an eighth of it;
+# epochs are of 100 steps.
 SIZES = {
-    "twin32": Size(32, (1, 2), 16, 64, 32, 16, 20),
-    "twin64": Size(64, (1, 2, 2), 24, 96, 32, 60, 120),
+    "twin32": dict(
+        pixels=32,
+        levels=(1, 2),
+        base_channels=16,
+        channels=64,
+        vae_epochs=16,
+        lsgm_epochs=20,
+    ),
+    "twin64": dict(
+        pixels=64,
+        levels=(1, 2, 2),
+        base_channels=24,
+        channels=96,
+        vae_epochs=60,
+        lsgm_epochs=120,
+    ),
 }
-STEPS_PER_EPOCH = 100
+STEPS_PER_EPOCH, BATCH_SIZE = 100, 32
 
 
-def pieces(size: Size) -> dict[str, Any]:
-    """What ``quantitative.recipe`` takes, for a twin of this size."""
-    pixels, deepest = size.pixels, size.pixels // 8
-    shared = dict(steps_per_epoch=STEPS_PER_EPOCH, batch_size=size.batch_size)
+def pieces(
+    *,
+    pixels: int,
+    levels: tuple[int, ...],
+    base_channels: int,
+    channels: int,
+    vae_epochs: int,
+    lsgm_epochs: int,
+) -> dict[str, Any]:
+    """What ``recipe.recipe`` takes, for a twin of this size."""
+    shared = dict(steps_per_epoch=STEPS_PER_EPOCH, batch_size=BATCH_SIZE)
     return dict(
         data=piece(
             "data.pipeline:Data",
@@ -64,7 +66,7 @@ def pieces(size: Size) -> dict[str, Any]:
             False,
             size=pixels,
             num_bits=5,
-            base_channels=size.base_channels,
+            base_channels=base_channels,
             groups_per_scale=2,
             latents_per_group=4,
             cells_per_group_encoder=1,
@@ -75,17 +77,17 @@ def pieces(size: Size) -> dict[str, Any]:
         ),
         network=piece(
             "networks.ncsnpp:NCSNpp",
-            channels=size.channels,
-            channel_mult=size.levels,
+            channels=channels,
+            channel_mult=levels,
             blocks_per_level=2,
-            attention_resolutions=(deepest // 2,),
+            attention_resolutions=(pixels // 16,),
             time_channels=128,
             dropout=0.2,
             fir=True,
         ),
         lengths=dict(
-            vae=dict(epochs=size.vae_epochs, **shared),
-            lsgm=dict(epochs=size.lsgm_epochs, **shared),
+            vae=dict(epochs=vae_epochs, **shared),
+            lsgm=dict(epochs=lsgm_epochs, **shared),
         ),
         warmup_epochs=2,
         ema_decay=0.995,
