@@ -22,7 +22,7 @@ from lsgm.studies.summary import Mean, Row
 from lsgm.studies.work import METRICS
 
 TEMPLATE = pathlib.Path(__file__).parent / "study.html"
-ROUNDING = 1e-9
+ROUNDING, REPORTS = 1e-9, "reports"
 # What the runs of a study have in common, of their cards.
 COMMON = (
     "data",
@@ -132,7 +132,7 @@ def _csv(rows: Sequence[Row], names: Sequence[str]) -> str:
 def _headings(study: Study, names: Sequence[str]) -> list[tuple[str, str]]:
     """Heading and unit of each column."""
     of_measures = [(MEASURES[name].short, MEASURES[name].unit) for name in names]
-    return [*((axis, "") for axis in study.axes), *of_measures, ("runs", "")]
+    return [*((axis, "") for axis in study.axes), *of_measures, (REPORTS, "by seed")]
 
 
 def _markdown(
@@ -177,7 +177,7 @@ def _html(
         subtitle=html.escape(subtitle),
         failures=_failures(failed),
         headings="".join(
-            _heading(head, unit, i >= len(study.axes) and head != "runs")
+            _heading(head, unit, i >= len(study.axes) and head != REPORTS)
             for i, (head, unit) in enumerate(_headings(study, names))
         ),
         rows="\n".join(_html_row(row, names) for row in rows),
@@ -203,7 +203,7 @@ def _html_row(row: Row, names: Sequence[str]) -> str:
         f'<td class="number">{number(row.means.get(name))}</td>' for name in names
     )
     links = " ".join(
-        f'<a href="{html.escape(_report(name))}">seed {seed}</a>'
+        f'<a href="{html.escape(_report(name))}">{seed}</a>'
         for seed, name in row.names.items()
     )
     return f"<tr>{labels}{numbers}<td>{links}</td></tr>"
