@@ -146,7 +146,7 @@ def data(out: pathlib.Path) -> str:
         rates = benchmark_data.measure(described.data, _SECONDS.value)
     except ConfigError as error:
         sys.exit(f"error: {error}")
-    setting = dict(step_seconds=_STEP_SECONDS.value, hosts=_HOSTS.value)
+    setting: Any = dict(step_seconds=_STEP_SECONDS.value, hosts=_HOSTS.value)
     sizes = {name: s.batch_size for name, s in described.stages.items()}
     found = benchmark_data.needs(rates, sizes, **setting)
     text = benchmark_data.markdown(rates, found, **setting)

@@ -31,7 +31,7 @@ def recipe(
     data: dict[str, Any],
     vae: dict[str, Any],
     network: dict[str, Any],
-    lengths: dict[str, dict[str, int]],
+    lengths: dict[str, dict[str, Any]],
     warmup_epochs: int,
     ema_decay: float,
     evaluation: dict[str, Any],
