@@ -114,6 +114,8 @@ def run(
         shown = state
         if handles:
             time.sleep(POLL_SECONDS)
+    if shown is None:
+        tell(progress)
     return progress
 
 

@@ -102,6 +102,19 @@ def test_what_is_there_is_not_done_again():
     assert "3 done, 0 running, 0 waiting, 0 failed" in progress.line()
 
 
+def test_where_nothing_is_left_that_is_told():
+    told = []
+    schedule.run(
+        [job("a")],
+        Immediate(),
+        CACHE,
+        at_once=1,
+        is_finished=lambda job: True,
+        tell=lambda progress: told.append(progress.line()),
+    )
+    assert told == ["[0:00:00] 1 done, 0 running, 0 waiting, 0 failed"]
+
+
 def test_the_rest_is_estimated_from_the_pace():
     progress = schedule.Progress(
         there=["x"],

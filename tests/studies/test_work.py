@@ -1,10 +1,12 @@
 """Processes of a job: which, when not, and what is left of a failing one."""
 
+import hashlib
 import json
 import sys
 
 import pytest
 
+from lsgm.evaluation import provenance
 from lsgm.studies import work
 from lsgm.studies.jobs import Job
 
@@ -47,10 +49,6 @@ def test_processes_get_the_cache_and_the_variables_of_their_share(
 def test_an_evaluation_counts_for_its_config_code_and_step(tmp_path):
     one = job(tmp_path)
     assert not work.finished(one)
-    import hashlib
-
-    from lsgm.evaluation import provenance
-
     text = json.dumps(work.resolved(one.config), sort_keys=True)
     card = {
         "stage": "vae",
