@@ -125,6 +125,14 @@ def check_range(images: Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n h 
     return images
 
 
+def as_colour(images: Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n h w 3"]:
+    """Colour images as they are, grey ones as three equal channels; raises a
+    ValueError for others."""
+    if images.shape[3] not in (1, 3):
+        raise ValueError(f"images have {images.shape[3]} channels; 1 or 3 are taken")
+    return images.repeat(3, axis=3) if images.shape[3] == 1 else images
+
+
 def frechet_name(extractor: Any, num: int) -> str:
     """Honest name of a Frechet distance of ``num`` samples: "FD_500 (digit CNN)",
     "FID_500", and from 10,000 samples on "FID"."""

@@ -1,9 +1,9 @@
 r"""Features of the Inception network that published Frechet distances (FID) use.
 
-The weights are the user's: the published file ``pt_inception-2015-12-05-6726825d.pth``
-(which takes PyTorch to read), or its tensors as npz or safetensors. A file counts when
-its SHA-256 is the one that the config states; only the published file's features are
-published FID's, and only they make a distance's name ``FID``.
+The weights are the user's: the published file
+``pt_inception-2015-12-05-6726825d.pth``, or its tensors as npz or safetensors. A file
+counts when its SHA-256 is the one that the config states; only the published file's
+features are published FID's, and only they make a distance's name ``FID``.
 
 What happens to an image before the network moves the distance too, so each way has a
 name. Grey images become three equal channels. A resize to 299x299 is linear, and so
@@ -36,7 +36,7 @@ import numpy as np
 from PIL import Image
 
 from lsgm.evaluation import weights_file
-from lsgm.evaluation.features import check_range
+from lsgm.evaluation.features import as_colour, check_range
 from lsgm.evaluation.sharded import over_devices
 from lsgm.interop import inception_file
 from lsgm.interop.torch_file import FileError
@@ -101,14 +101,7 @@ class InceptionFeatures:
         Raises:
           weights_file.WeightsError: no such file, or another one.
         """
-        path = pathlib.Path(self.weights)
-        if not path.is_file():
-            raise weights_file.WeightsError(f"{path}: no such file")
-        found = weights_file.sha256(path)
-        if found != self.sha256:
-            raise weights_file.WeightsError(
-                f"{path}: SHA-256 is {found}, but the config states {self.sha256}"
-            )
+        weights_file.check_sha256(pathlib.Path(self.weights), self.sha256)
         kept = ("sha256", "resize", "scaling", "round_to_8_bits")
         return {"name": self.name} | {name: getattr(self, name) for name in kept}
 
@@ -121,13 +114,7 @@ class InceptionFeatures:
           ValueError: images outside [0, 1], or of neither one nor three channels.
           weights_file.WeightsError: no such file, another one, or an unreadable one.
         """
-        images = check_range(np.asarray(images, np.float32))
-        if images.shape[3] not in (1, 3):
-            raise ValueError(
-                f"images have {images.shape[3]} channels; 1 or 3 are taken"
-            )
-        if images.shape[3] == 1:
-            images = images.repeat(3, axis=3)
+        images = as_colour(check_range(np.asarray(images, np.float32)))
         if self.round_to_8_bits:
             images = np.round(255 * images) / np.float32(255)
         if self.resize == "bicubic_pillow":

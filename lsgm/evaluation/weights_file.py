@@ -74,6 +74,20 @@ def read(path: pathlib.Path) -> Params:
     return unflatten_dict(flat, sep=".")
 
 
+def check_sha256(path: pathlib.Path, stated: str) -> None:
+    """Check weights that the user supplies against the hash that a config states.
+
+    Raises:
+      WeightsError: no such file, or another one.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file")
+    if (found := sha256(path)) != stated:
+        raise WeightsError(
+            f"{path}: SHA-256 is {found}, but the config states {stated}"
+        )
+
+
 def sha256(path: pathlib.Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:

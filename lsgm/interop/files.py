@@ -16,7 +16,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from lsgm.interop import torch_file
+from lsgm.interop import torch_file, torch_state
 from lsgm.interop.torch_file import FileError
 
 VAE, PRIOR = "vae_state_dict.", "dae_state_dict."
@@ -68,7 +68,8 @@ def read(path: pathlib.Path, args: Mapping[str, Any] | None = None) -> Published
 
 
 def read_state(path: pathlib.Path) -> State:
-    """A file that is nothing but a state dictionary, by its suffix.
+    """A file that is nothing but a state dictionary, by its suffix; PyTorch is not
+    needed.
 
     Raises:
       FileError: unreadable, unsafe, or something else.
@@ -76,7 +77,7 @@ def read_state(path: pathlib.Path) -> State:
     if not path.is_file():
         raise FileError(f"{path}: no such file")
     if path.suffix in TORCH:
-        return torch_file.read_state(path)
+        return torch_state.read(path)
     if path.suffix not in (".npz", ".safetensors"):
         raise FileError(f"{path}: known are .npz, .safetensors and {', '.join(TORCH)}")
     return (_npz if path.suffix == ".npz" else _safetensors)(path)[0]

@@ -49,20 +49,6 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     }
 
 
-def read_state(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """A file that is nothing but a state dictionary.
-
-    Raises:
-      FileError: PyTorch is missing, the file is unsafe or damaged, or something else.
-    """
-    content = _load(path)
-    if not isinstance(content, Mapping) or not all(
-        hasattr(tensor, "shape") for tensor in content.values()
-    ):
-        raise FileError(f"{path} is no state dictionary")
-    return _arrays(content)
-
-
 def average(state: Mapping[str, Any], optimizer: Mapping[str, Any]) -> dict[str, Any]:
     """The averaged parameters that an optimiser carries, by name.
 

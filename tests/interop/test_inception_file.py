@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from lsgm.interop import files, inception_file, layouts, torch_file
+from lsgm.interop import files, inception_file, layouts
 from lsgm.interop.torch_file import FileError
+from tests.interop import torch_bytes
 
 
 @functools.cache
@@ -38,13 +39,12 @@ def test_names_and_shapes_are_the_published_ones():
         assert state()[name].shape == shape
 
 
-def test_reads_every_format_alike(tmp_path, monkeypatch):
+def test_reads_every_format_alike(tmp_path):
     tensors = state()
     np.savez(tmp_path / "w.npz", **tensors)
     safetensors.numpy.save_file(tensors, tmp_path / "w.safetensors")
-    (tmp_path / "w.pth").touch()
     counted = tensors | {"Conv2d_1a_3x3.bn.num_batches_tracked": np.array(0)}
-    monkeypatch.setattr(torch_file, "_load", lambda path: counted)
+    (tmp_path / "w.pth").write_bytes(torch_bytes.sequence(counted))
     found = [
         inception_file.read(tmp_path / f"w{s}")
         for s in (".npz", ".safetensors", ".pth")
@@ -86,13 +86,13 @@ def test_refuses_other_tensors(tmp_path, monkeypatch, spoil, message):
         inception_file.read(tmp_path / "w.npz")
 
 
-def test_refuses_what_is_no_state_dictionary(tmp_path, monkeypatch):
+def test_refuses_what_is_no_state_dictionary(tmp_path):
+    path = tmp_path / "w.pth"
     with pytest.raises(FileError, match="no such file"):
-        files.read_state(tmp_path / "none.pth")
-    for name in ("w.pth", "w.onnx"):
-        (tmp_path / name).touch()
-    monkeypatch.setattr(torch_file, "_load", lambda path: {"model": {}})
+        files.read_state(path)
+    path.write_bytes(torch_bytes.in_sequence(b"}S'model'\n}s.", {}))
     with pytest.raises(FileError, match="is no state dictionary"):
-        files.read_state(tmp_path / "w.pth")
+        files.read_state(path)
+    (tmp_path / "w.onnx").touch()
     with pytest.raises(FileError, match=r"known are .npz"):
         files.read_state(tmp_path / "w.onnx")

@@ -1,0 +1,82 @@
+"""Files as PyTorch writes them, put together opcode by opcode, without PyTorch."""
+
+import io
+import pickle
+import struct
+import zipfile
+
+import numpy as np
+
+TYPES = {"f2": "Half", "f4": "Float", "f8": "Double", "i4": "Int", "i8": "Long"}
+ORDERED = b"ccollections\nOrderedDict\n)R"
+MACHINE = {
+    "protocol_version": 1001,
+    "little_endian": True,
+    "type_sizes": {"short": 2, "int": 4, "long": 4},
+}
+
+
+def plain(value):
+    """Opcodes that push a value of plain types."""
+    return pickle.dumps(value, 2)[2:-1]
+
+
+def tensor(kind, key, count, offset, shape, stride, legacy):
+    """Opcodes that push a tensor."""
+    storage = b"(" + plain("storage") + b"ctorch\n" + kind.encode() + b"Storage\n"
+    storage += plain(key) + plain("cpu") + plain(count) + (b"N" if legacy else b"")
+    parts = [plain(part) for part in (offset, shape, stride, False)]
+    call = b"ctorch._utils\n_rebuild_tensor_v2\n("
+    return call + storage + b"tQ" + b"".join(parts) + ORDERED + b"tR"
+
+
+def pickled(items):
+    """A pickle of an ordered dictionary, which carries versions as PyTorch's does."""
+    pairs = b"".join(plain(name) + value for name, value in items.items())
+    versions = plain({"_metadata": {"": {"version": 1}}})
+    return b"\x80\x02" + ORDERED + b"(" + pairs + b"u" + versions + b"b."
+
+
+def of(state, legacy):
+    """A pickle of a state dictionary, and its storages by key."""
+    items, storages = {}, {}
+    for number, (name, array) in enumerate(state.items()):
+        array, key = np.asarray(array), str(1000 + number)
+        strides = tuple(s // array.itemsize for s in array.strides)
+        # As it lies in memory: transposed arrays keep their strides.
+        storages[key] = array.ravel(order="K")
+        kind = TYPES[array.dtype.str[1:]]
+        items[name] = tensor(
+            kind, key, array.size, 0, array.shape, strides, legacy=legacy
+        )
+    return pickled(items), storages
+
+
+def sequence(state):
+    """A file as before PyTorch 1.6."""
+    return in_sequence(*of(state, legacy=True))
+
+
+def in_sequence(content, storages, keys=None, machine=MACHINE):
+    head = [0x1950A86A20F9469CFC6C, 1001, machine]
+    parts = [pickle.dumps(part, 2) for part in head] + [content]
+    parts.append(pickle.dumps(sorted(storages) if keys is None else keys, 2))
+    for _, numbers in sorted(storages.items()):
+        parts += [struct.pack("<q", numbers.size), numbers.tobytes()]
+    return b"".join(parts)
+
+
+def zipped(state):
+    """A file as since PyTorch 1.6."""
+    return in_zip(*of(state, legacy=False))
+
+
+def in_zip(content, storages, order=b"little"):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", content)
+        archive.writestr("archive/byteorder", order)
+        for key, numbers in storages.items():
+            archive.writestr(f"archive/data/{key}", numbers.tobytes())
+        archive.writestr("archive/version", b"3\n")
+    return file.getvalue()
