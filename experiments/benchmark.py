@@ -18,6 +18,7 @@ against a matrix product and the published implementation; wants a quiet machine
 
 import pathlib
 import sys
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -60,7 +61,8 @@ _CHECKPOINT = flags.DEFINE_string(
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
-    "samplers: config file whose data and evaluation replace the checkpoint's.",
+    "data: the config. samplers: one whose data and evaluation replace the "
+    "checkpoint's.",
     lock_config=True,
 )
 _SEEDS = flags.DEFINE_integer("seeds", 5, "samplers: rounds.", lower_bound=2)
