@@ -67,7 +67,7 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _SEEDS = flags.DEFINE_integer("seeds", 5, "samplers: rounds.", lower_bound=2)
 _NUM = flags.DEFINE_integer(
-    "num_samples", 500, "samplers: of each entry in a round, in one batch.", 50
+    "num_samples", 100, "samplers: of each entry in a round, in one batch.", 50
 )
 _CALLS = flags.DEFINE_list(
     "calls",

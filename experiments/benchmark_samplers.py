@@ -61,7 +61,7 @@ from lsgm.samplers.fixed_grid import FixedGrid
 from lsgm.sdes.base import ScalarSDE
 from lsgm.typing import Array, Time
 
-CALLS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50)
+CALLS = (1, 2, 3, 4, 5, 6, 8, 10, 20, 50)
 CHOSEN_AT = (2, 4, 8)
 # Seeds of the round that chooses, and of latents beside those of a round.
 CHOOSING, ANOTHER = 2**20, 2**21
@@ -140,7 +140,7 @@ class Settings:
     """
 
     seeds: int = 5
-    num_samples: int = 500
+    num_samples: int = 100
     calls: tuple[int, ...] = CALLS
     num_draws: int = 5
 
