@@ -33,6 +33,15 @@ CASES = [
     for variant in ("full", "smoke")
     if variant == "smoke" or path.stem in SMALL
 ]
+CASES += [
+    pytest.param(
+        pathlib.Path("configs/celeba_hq_256/quantitative.py"),
+        twin,
+        id=twin,
+        marks=pytest.mark.slow,
+    )
+    for twin in ("twin32", "twin64")
+]
 
 
 def load(path: pathlib.Path, variant: str):
@@ -42,7 +51,8 @@ def load(path: pathlib.Path, variant: str):
 
 @pytest.mark.parametrize("path, variant", CASES)
 def test_config_builds_and_its_parameters_have_shapes(path, variant, monkeypatch):
-    monkeypatch.setattr(experiment, "check_data", lambda made: None)
+    for what_must_be_there in ("check_data", "_check_weights"):
+        monkeypatch.setattr(experiment, what_must_be_there, lambda made: None)
     made = experiment.from_config(load(path, variant))
     for stage in made.stages.values():
         params, _ = jax.eval_shape(stage.objective(made.vae).init, jax.random.key(0))

