@@ -7,8 +7,10 @@ import time
 import jax
 import pytest
 
+from configs.common import piece
 from lsgm import experiment
 from lsgm.config import ConfigError
+from lsgm.evaluation.weights_file import WeightsError
 from tests import tiny
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -105,4 +107,23 @@ def test_unknown_key_is_refused_with_the_nearest_spelling():
     with config.unlocked():
         config.stages.lsgm.num_step = 3
     with pytest.raises(ConfigError, match="did you mean 'num_steps'"):
+        experiment.from_config(config)
+
+
+def test_a_run_that_is_judged_needs_its_extractor_before_it_starts(tmp_path):
+    """Not after days of training."""
+    config = tiny.config()
+    config.stages.lsgm.keep_best = True
+    with pytest.raises(ConfigError, match=r"stages.lsgm.keep_best = True: needs"):
+        experiment.from_config(config)
+    missing = str(tmp_path / "none.pth")
+    config.evaluation.extractor = piece(
+        "evaluation.inception_features:InceptionFeatures", weights=missing
+    )
+    with pytest.raises(WeightsError, match="none.pth: no such file"):
+        experiment.from_config(config)
+    config.stages.lsgm.keep_best = False
+    assert experiment.from_config(config)
+    config.evaluation.ledger = piece("evaluation.ledger:Ledger", source="a paper")
+    with pytest.raises(WeightsError, match="none.pth: no such file"):
         experiment.from_config(config)

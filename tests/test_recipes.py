@@ -122,9 +122,10 @@ def config(recipe):
 
 @functools.cache
 def opened(recipe):
-    """The recipe's experiment, without its data."""
+    """The recipe's experiment, without its data and its extractor's weights."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "check_data", lambda made: None)
+        for check in ("check_data", "_check_weights"):
+            patch.setattr(experiment, check, lambda made: None)
         return experiment.from_config(config(recipe))
 
 

@@ -57,12 +57,13 @@ def test_table_and_file_hold_each_stage(tmp_path):
 def test_peak_memory_is_reset_and_seen():
     step.reset_peak()
     before = step.peak_megabytes()
-    block = np.ones(40_000_000, np.uint8)
+    # So large that what other threads give back meanwhile is little beside it.
+    block = np.ones(300_000_000, np.uint8)
     during = step.peak_megabytes()
-    assert block.sum() == 40_000_000
+    assert block.sum() == 300_000_000
     if before is None or during is None:
         pytest.skip("no /proc here")
-    assert 35 < during - before < 80
+    assert 200 < during - before < 400
 
 
 @pytest.mark.slow
