@@ -56,7 +56,9 @@ def pieces(
     return dict(
         data=piece(
             "data.pipeline:Data",
-            source=common.tfds("emoji64"),
+            source=common.tfds(
+                "emoji64", train="train", validation="validation", test="test"
+            ),
             image_shape=(pixels, pixels, 3),
             resize="box",
             num_bits=5,
