@@ -11,8 +11,8 @@ Tolerance 1e-2 for samples, 1e-5 for likelihoods; the state of the least FID on 
 samples is kept, and evaluated on 50,000 with each batch's own statistics. The launch
 ends with ``ledger.md``: published figures beside those reached.
 
-``:twin64`` and ``:twin32`` are the same recipe in small, for hours or half an hour on
-two CPU cores: see ``configs/celeba_hq_256/twin.py``.
+``:twin64`` and ``:twin32`` are the same recipe in small, for CPUs; see
+``configs/celeba_hq_256/twin.py``.
 """
 
 from ml_collections import ConfigDict
