@@ -7,10 +7,10 @@
         --workdir=runs/twin32
 
 Artwork (Noto emoji), not photographs, and 3,400 of them: nothing that a twin reaches
-compares with the paper. They are to show the recipe run to its end as one launch, and
-are not yet run: the same three scales, cells, flows, input skip, disjoint objective, FIR resampling,
+compares with the paper. They are to show the recipe run to its end as one launch: the
+same three scales, cells, flows, input skip, disjoint objective, FIR resampling,
 proposals, dropped channels, batch statistics while sampling, selection and ledger.
-Fewer channels, groups and steps, and higher rates of averaging.
+Fewer channels, groups and steps, and a shorter average. Here not yet run.
 """
 
 from typing import Any
