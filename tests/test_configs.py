@@ -24,12 +24,15 @@ RUNS = [
 
 # Recipes at full size are built by ``test_recipes``, in small they differ little.
 SMALL = ("demo", "small", "laptop")
+QUICK = {("demo", "full"), ("laptop", "full")} | {
+    (stem, "smoke") for stem in (*SMALL, "lsgm")
+}
 CASES = [
     pytest.param(
         path,
         variant,
         id=f"{path}-{variant}",
-        marks=() if path.stem in (*SMALL, "lsgm") else pytest.mark.slow,
+        marks=() if (path.stem, variant) in QUICK else pytest.mark.slow,
     )
     for path in RUNS
     for variant in ("full", "smoke")
