@@ -82,7 +82,6 @@ _DRAWS = flags.DEFINE_integer(
     lower_bound=1,
 )
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "data: config file.")
 _STEP_SECONDS = flags.DEFINE_float(
     "step_seconds", None, "data: seconds an update, on all devices.", lower_bound=1e-9
 )

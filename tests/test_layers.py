@@ -210,3 +210,21 @@ def test_files_and_functions_stay_short(path):
     )
     lengths = {f.name: f.end_lineno - f.lineno + 1 for f in functions}
     assert not {n: length for n, length in lengths.items() if length > MAX_FUNCTION}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "experiments").glob("*.py")), ids=lambda path: path.stem
+)
+def test_a_command_defines_each_flag_once(path):
+    """Twice is an error, but only where the command is started."""
+    calls = [
+        n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)
+    ]
+    names = [
+        call.args[0].value
+        for call in calls
+        if isinstance(call.func, ast.Attribute)
+        and call.func.attr.startswith("DEFINE_")
+        and isinstance(call.args[0], ast.Constant)
+    ]
+    assert sorted(names) == sorted(set(names))
