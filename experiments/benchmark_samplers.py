@@ -255,7 +255,7 @@ class Tournament:
         noise, finer, encoder = jax.random.split(jax.random.key(seed), 3)
         shape = (self.num, *self.subject.model.vae.prior_shape)
         u1 = self.sde.prior_sample(noise, shape)
-        rest = self.subject.model.finer_latents(finer, self.num)
+        rest = self.subject.model.rest_latents(finer, self.num)
         latents = self._latents(encoder, seed)
         start = Round(seed, u1, None, latents, rest)
         if not solve:

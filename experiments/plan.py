@@ -6,7 +6,7 @@
 
 By shape evaluation and XLA's count of the lowered step: no data, no weights, nothing
 compiled. Whether it fits, and what to turn if it does not; ``docs/plan.md`` says how
-far to trust it.
+far to trust it. ``--compile`` asks XLA's own analysis of the steps as compiled here.
 """
 
 import dataclasses
@@ -25,7 +25,10 @@ from experiments.flag_errors import parse_flags
 from experiments.tables import markdown_table
 from lsgm import experiment
 from lsgm.config import ConfigError
+from lsgm.experiment import Experiment
+from lsgm.planning.cost import Compiled, compiled_step
 from lsgm.planning.devices import DEVICES, device
+from lsgm.planning.memory import abstract_state
 from lsgm.planning.plan import Plan, StageCost, costs, plan
 
 RECIPES = (
@@ -53,6 +56,12 @@ _UTILIZATION = flags.DEFINE_float(
 _RECIPES = flags.DEFINE_bool(
     "recipes", False, "A table of all published recipes instead."
 )
+_COMPILE = flags.DEFINE_bool(
+    "compile",
+    False,
+    "Compile each step for one CPU as well, and print XLA's memory and FLOP of it "
+    "beside the plan's. Takes minutes, or hours for a large model.",
+)
 _JSON = flags.DEFINE_string("json", None, "File to write the figures to as well.")
 
 
@@ -70,16 +79,38 @@ def main(argv: list[str]) -> None:
         if _CONFIG.value is None:
             raise ConfigError("config", None, "name a config, or give --recipes")
         wanted = device(_DEVICE.value)
-        priced = costs(experiment.described(_CONFIG.value))
+        made = experiment.described(_CONFIG.value)
         plans = [
-            plan(cost, _DEVICES.value, wanted, _UTILIZATION.value) for cost in priced
+            plan(cost, _DEVICES.value, wanted, _UTILIZATION.value)
+            for cost in costs(made)
         ]
     except ConfigError as error:
         sys.exit(f"error: {error}")
     print(text(plans, _DEVICE.value, _UTILIZATION.value))
+    if _COMPILE.value:
+        for one in plans:
+            print(comparison(one, compiled(made, one)), flush=True)
     if _JSON.value:
         document = [figures(one) for one in plans]
         pathlib.Path(_JSON.value).write_text(json.dumps(document, indent=1) + "\n")
+
+
+def compiled(made: Experiment, one: Plan) -> Compiled:
+    """XLA's analysis of a stage's update of the images of one device."""
+    stage = made.stages[one.stage.name]
+    state = abstract_state(stage, made.vae)
+    return compiled_step(stage, made.vae, state, one.images)
+
+
+def comparison(one: Plan, found: Compiled) -> str:
+    """A plan beside XLA's analysis, with how much the plan is off."""
+    flop = found.images * one.stage.flop_per_image
+    return (
+        f"compiled: stage {one.stage.name}, {found.images} images on one CPU: memory "
+        f"{found.bytes / 1e6:.0f} MB, planned {one.bytes / 1e6:.0f} "
+        f"({one.bytes / found.bytes - 1:+.0%}); FLOP {found.flop:.4g}, "
+        f"planned {flop:.4g} ({flop / found.flop - 1:+.0%})"
+    )
 
 
 def figures(one: Plan) -> dict[str, Any]:

@@ -4,8 +4,8 @@ r"""The variational bound, and one loss per parameter group.
            reconstruction     neg_entropy       cross_entropy
 
 in nats per image, from one latent sample per image; the entropy is estimated
-from that sample, never analytically. Groups of the deepest scale have the prior
-under training, groups of finer scales N(0, I). Per latent group l
+from that sample, never analytically. Groups of the prior's scales have the prior
+under training, all others N(0, I). Per latent group l
 
     KL_l = sum(log q(z_l|.) - log p(z_l)),                                 (2)
     J_vae   = mean(reconstruction + c sum_l gamma_l KL_l) + R_vae,         (3)
@@ -62,7 +62,7 @@ class Bound(NamedTuple):
 
     Attributes:
       reconstruction, neg_entropy, cross_entropy: as in Eq. (1); the last holds
-        the N(0, I) of finer scales too.
+        the N(0, I) of other scales too.
       kl: Eq. (2), [groups b].
       inferred, prior_terms: what they were made from.
     """
@@ -210,15 +210,13 @@ def _prior_terms(
 def neg_log_prior(
     model: LatentModel, inferred: Inferred, terms: PriorTerms
 ) -> tuple[Array, ...]:
-    """-log p per variable and group, in nats: the prior's on the deepest scale,
-    N(0, I) on finer ones. A prior without a bound counts as nothing."""
-    deepest = len(model.vae.latent_shapes[0])
-    if terms.cross_entropy is None:
-        first = tuple(jnp.zeros_like(z) for z in inferred.z[:deepest])
-    else:
-        first = model.vae.split(terms.cross_entropy)
-    rest = tuple(normal.neg_log_prob(z) for z in inferred.z[deepest:])
-    return first + rest
+    """-log p per variable and group, in nats: the prior's on its scales, N(0, I) on
+    others. A prior without a bound counts as nothing."""
+    vae, own = model.vae, terms.cross_entropy
+    if own is None:
+        own = jnp.zeros_like(vae.join(inferred.z))
+    rest = tuple(normal.neg_log_prob(z) for z in vae.rest(inferred.z))
+    return vae.merge(own, rest)
 
 
 class Aux(NamedTuple):

@@ -17,7 +17,7 @@ class Generated(NamedTuple):
 
     Attributes:
       images: mean of the decoder's distribution in [0, 1], [b h w c].
-      z0: latents of the deepest scale, [b h w c].
+      z0: the prior's latents, [b h w c].
       nfe: calls of the prior's network per sample, int32 scalar; the decoder's
         one call is not among them.
       path: decoded images of the latents along the way from noise,
@@ -67,7 +67,7 @@ class LatentModel:
 
         Args:
           temperature: factor on the standard deviation of the initial noise, and
-            of the finer scales' latents.
+            of the latents that the prior does not model.
           num_path: how many states along the way to decode; 0 decodes none.
           batch_statistics: let the decoder's batch normalisation use the
             generated batch instead of its running averages, as the published
@@ -82,7 +82,7 @@ class LatentModel:
             temperature=temperature,
             num_path=num_path,
         )
-        rest = self.finer_latents(rest_key, num, temperature)
+        rest = self.rest_latents(rest_key, num, temperature)
 
         def decode(z0: Array) -> Image:
             return self.decode(
@@ -92,11 +92,11 @@ class LatentModel:
         path = None if drawn.path is None else jax.lax.map(decode, drawn.path)
         return Generated(decode(drawn.z0), drawn.z0, drawn.nfe, path)
 
-    def finer_latents(
+    def rest_latents(
         self, key: PRNGKey, num: int, temperature: float = 1.0
     ) -> tuple[Array, ...]:
-        """N(0, temperature^2) for the groups of all scales but the deepest."""
-        shapes = [shape for scale in self.vae.latent_shapes[1:] for shape in scale]
+        """N(0, temperature^2) for the groups that the prior does not model."""
+        shapes = self.vae.rest_shapes
         keys = jax.random.split(key, max(len(shapes), 1))
         return tuple(
             temperature * jax.random.normal(k, (num, *shape))
@@ -116,7 +116,7 @@ class LatentModel:
         distribution = self.vae.generate(
             params["vae"],
             mutables["vae"],
-            (*self.vae.split(z0), *rest),
+            self.vae.merge(z0, rest),
             batch_statistics=batch_statistics,
         )
         return to_unit(distribution.mean())

@@ -4,11 +4,15 @@ The network maps an image x in [-1, 1] and standard normal noise to latents, the
 log-densities and the parameters of the likelihood p(x|z). Images whose sides do not
 halve far enough are padded with -1; the likelihood counts inner pixels only.
 
-Latents are tuples over groups in decoding order. The groups of the deepest scale,
-joined on channels, are the prior's variable z0; finer scales keep N(0, I).
+Latents are tuples over groups in decoding order. The groups of ``prior_scales`` are
+the prior's variable z0, joined on channels: those of a finer scale than the deepest
+chosen one are folded to its size, f x f neighbours to channels. Joining moves
+variables and changes none, so densities stay. All other scales keep N(0, I).
 """
 
 import dataclasses
+import itertools
+import math
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -19,6 +23,7 @@ from lsgm import numerics
 from lsgm.networks.initialize import initialize
 from lsgm.networks.layers import KERNELS, SCALES
 from lsgm.networks.norm import BATCH_STATS, MOMENTUM
+from lsgm.networks.resample import fold, unfold
 from lsgm.typing import Array, Image, Latent, Latents, Levels, Params, PRNGKey, PRNGKeys
 
 
@@ -51,12 +56,14 @@ class VAE:
       likelihood: one of ``lsgm.distributions``.
       image_shape: (height, width, channels) of the data.
       padding: pixels added on each side before the network.
+      prior_scales: scales that the prior models; 0 is the deepest.
     """
 
     network: nn.Module
     likelihood: Any
     image_shape: tuple[int, int, int]
     padding: int = 0
+    prior_scales: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
         if len(self.image_shape) != 3 or min(self.image_shape) < 1:
@@ -73,7 +80,12 @@ class VAE:
                 f"{type(self.likelihood).__name__} on {self.image_shape[-1]} channels "
                 f"needs {needed}"
             )
-        self.network.latent_shapes(self._padded_shape)
+        num, scales = len(self.latent_shapes), self.prior_scales
+        if not scales or list(scales) != sorted(set(scales) & set(range(num))):
+            raise ValueError(
+                f"prior_scales = {scales!r}: expected increasing scales, at least one, "
+                f"from 0, the deepest, to {num - 1}"
+            )
 
     @property
     def _padded_shape(self) -> tuple[int, int, int]:
@@ -87,9 +99,10 @@ class VAE:
 
     @property
     def prior_shape(self) -> tuple[int, int, int]:
-        """(h, w, c) of the deepest scale's groups joined on channels."""
-        deepest = self.latent_shapes[0]
-        return (*deepest[0][:2], sum(shape[-1] for shape in deepest))
+        """(h, w, c) of z0."""
+        scales = [self.latent_shapes[s] for s in self.prior_scales]
+        h, w, _ = scales[0][0]
+        return h, w, sum(math.prod(shape) for s in scales for shape in s) // (h * w)
 
     def init(self, key: PRNGKey) -> tuple[Params, Params]:
         """Parameters, and running statistics ``{"batch_stats": ...}``."""
@@ -207,12 +220,44 @@ class VAE:
         )
 
     def join(self, z: Latents) -> Latent:
-        """The deepest scale's groups as one z0."""
-        return jnp.concatenate(z[: len(self.latent_shapes[0])], axis=-1)
+        """The groups of the prior's scales as one z0."""
+        height = self.prior_shape[0]
+        chosen = [v for v, own in zip(z, self._owned(), strict=True) if own]
+        folded = [fold(v, v.shape[1] // height) for v in chosen]
+        return jnp.concatenate(folded, axis=-1)
 
-    def split(self, z0: Latent) -> Latents:
-        """z0 as the deepest scale's groups."""
-        return tuple(jnp.split(z0, len(self.latent_shapes[0]), axis=-1))
+    def rest(self, z: Latents) -> Latents:
+        """The groups of all other scales."""
+        return tuple(v for v, own in zip(z, self._owned(), strict=True) if not own)
+
+    def merge(self, z0: Latent, rest: Latents) -> Latents:
+        """All groups, of z0 and of the others."""
+        parts = iter(self._split(z0))
+        others = iter(rest)
+        return tuple(next(parts if own else others) for own in self._owned())
+
+    @property
+    def rest_shapes(self) -> list[tuple[int, int, int]]:
+        """(h, w, c) of each group that the prior does not model."""
+        pairs = zip(self._group_shapes(), self._owned(), strict=True)
+        return [shape for shape, own in pairs if not own]
+
+    def _split(self, z0: Latent) -> Latents:
+        height = self.prior_shape[0]
+        shapes = [s for scale in self.prior_scales for s in self.latent_shapes[scale]]
+        factors = [h // height for h, _, _ in shapes]
+        widths = [c * f**2 for (_, _, c), f in zip(shapes, factors, strict=True)]
+        ends = list(itertools.accumulate(widths))
+        parts = jnp.split(z0, ends[:-1], axis=-1)
+        return tuple(unfold(v, f) for v, f in zip(parts, factors, strict=True))
+
+    def _owned(self) -> list[bool]:
+        """Of each group, whether the prior models it."""
+        return [
+            scale in self.prior_scales
+            for scale, groups in enumerate(self.latent_shapes)
+            for _ in groups
+        ]
 
     def _group_shapes(self) -> list[tuple[int, int, int]]:
         return [shape for scale in self.latent_shapes for shape in scale]

@@ -27,7 +27,8 @@ def runs(name: str, variant: str) -> list[study.Run]:
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch):
     """A step's cost without lowering it."""
-    monkeypatch.setattr(budget, "step_flop", lambda stage, vae, batch_size: 1.0)
+    monkeypatch.setattr(budget, "abstract_state", lambda stage, vae: None)
+    monkeypatch.setattr(budget, "step_flop", lambda stage, vae, state, num: 1.0)
     budget._step_flop.cache_clear()
     yield
     budget._step_flop.cache_clear()
@@ -61,6 +62,13 @@ def test_latents_are_where_their_label_says():
         sizes = [scale[0][0] for scale in made.vae.latent_shapes]
         ends = [int(size) for size in run.labels["scales"].split("-")]
         assert (max(sizes), min(sizes)) == (ends[0], ends[-1])
+
+
+def test_prior_models_the_scales_of_its_label():
+    shapes = {"4x4": (4, 4, 2), "8x8": (8, 8, 2), "both": (4, 4, 2 + 4 * 2)}
+    for run in runs("prior_scales", "full"):
+        vae = experiment.described(run.config).vae
+        assert vae.prior_shape == shapes[run.labels["prior"]]
 
 
 def test_an_unknown_variant_is_refused():

@@ -1,5 +1,6 @@
 """The VAE: padding, preprocessing, groups and scales, modes of batch statistics."""
 
+import dataclasses
 import functools
 
 import jax
@@ -8,9 +9,13 @@ import numpy as np
 import pytest
 
 from lsgm.distributions import BernoulliLikelihood, LogisticLikelihood
+from lsgm.elbo import neg_log_prior
+from lsgm.model import LatentModel
 from lsgm.networks.conv import ConvVAE
 from lsgm.networks.nvae import NVAE
-from lsgm.vae import VAE
+from lsgm.priors import normal
+from lsgm.priors.base import PriorTerms
+from lsgm.vae import VAE, Inferred
 
 CONV = ConvVAE(channels=(4, 8), latent_channels=2, num_outputs=1)
 PADDED = VAE(
@@ -95,16 +100,60 @@ class TestShapes:
     def test_padding_enters_the_shapes(self):
         assert PADDED.latent_shapes == (((2, 2, 2),),)
 
-    def test_join_undoes_split(self):
-        z0 = jnp.arange(48.0).reshape(2, *SCALES.prior_shape)
-        parts = SCALES.split(z0)
-        assert [p.shape for p in parts] == [(2, 2, 2, 3)] * 2
-        np.testing.assert_array_equal(SCALES.join(parts), z0)
 
-    def test_join_ignores_finer_scales(self):
-        groups = [shape for scale in SCALES.latent_shapes for shape in scale]
-        z = tuple(jnp.zeros((2, *shape)) for shape in groups)
-        assert SCALES.join(z).shape == (2, 2, 2, 6)
+def groups(num=2):
+    """Distinct numbers for every latent of SCALES."""
+    rng = np.random.default_rng(0)
+    shapes = [shape for scale in SCALES.latent_shapes for shape in scale]
+    return tuple(
+        jnp.asarray(rng.normal(size=(num, *shape)), jnp.float32) for shape in shapes
+    )
+
+
+class TestPriorScales:
+    @pytest.mark.parametrize(
+        ("scales", "shape", "rest"),
+        [((0,), (2, 2, 6), 2), ((1,), (4, 4, 6), 2), ((0, 1), (2, 2, 6 + 4 * 6), 0)],
+    )
+    def test_merge_undoes_join_and_nothing_is_lost(self, scales, shape, rest):
+        vae = dataclasses.replace(SCALES, prior_scales=scales)
+        z = groups()
+        z0, others = vae.join(z), vae.rest(z)
+        assert z0.shape == (2, *shape) == (2, *vae.prior_shape)
+        assert [v.shape[1:] for v in others] == vae.rest_shapes and len(others) == rest
+        for ours, theirs in zip(vae.merge(z0, others), z, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+    def test_a_finer_scale_lies_where_it_lay(self):
+        """The four neighbours of a finer group stand where the coarser variable is
+        that covers them."""
+        vae = dataclasses.replace(SCALES, prior_scales=(0, 1))
+        z = groups(1)
+        z0 = vae.join(z)
+        np.testing.assert_array_equal(z0[..., :3], z[0])
+        block = z0[0, 1, 0, 6:18].reshape(2, 2, 3)
+        np.testing.assert_array_equal(block, z[2][0, 2:4, 0:2])
+
+    @pytest.mark.parametrize("scales", [(0,), (1,), (0, 1)])
+    def test_a_normal_prior_is_the_same_on_any_scales(self, scales):
+        vae = dataclasses.replace(SCALES, prior_scales=scales)
+        z = groups()
+        inferred = Inferred(
+            z=z, log_q=z, out=z[0], batch_stats={}, kernels={}, scales={}
+        )
+        own = normal.neg_log_prob(vae.join(z))
+        terms = PriorTerms(
+            cross_entropy=own, losses={}, kernels={}, scales={}, metrics={}
+        )
+        model = LatentModel(vae=vae, prior=normal.StandardNormal())
+        found = neg_log_prior(model, inferred, terms)
+        for ours, v in zip(found, z, strict=True):
+            np.testing.assert_array_equal(ours, normal.neg_log_prob(v))
+
+    @pytest.mark.parametrize("scales", [(), (2,), (1, 0), (0, 0), (-1,)])
+    def test_scales_that_there_are_not_are_refused(self, scales):
+        with pytest.raises(ValueError, match=r"prior_scales = .*: expected increasing"):
+            dataclasses.replace(SCALES, prior_scales=scales)
 
 
 class TestDraw:

@@ -4,7 +4,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import common, demo
 from configs.common import piece
 
 MEASURES = (
@@ -52,15 +52,7 @@ def small_base(smoke: bool, steps: tuple[int, int] = (240, 320)) -> ConfigDict:
     config: Any = common.laptop_run(
         smoke,
         source=piece("data.mnist5k:MNIST5k"),
-        vae=common.small_nvae(
-            base_channels=8,
-            channel_mult=(1, 2, 4, 8),
-            preprocess_blocks=3,
-            preprocess_cells=1,
-            postprocess_cells=1,
-            groups_per_scale=1,
-            latents_per_group=2,
-        ),
+        vae=demo.small_vae(),
         channel_mult=(1,),
         steps=steps,
         batch_size=32,

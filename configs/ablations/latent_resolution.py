@@ -7,7 +7,8 @@
 2 or 4 channels, three seeds; small networks, so that 24 runs take less than an hour on
 two cores. ``smoke``: two points of it, two steps a stage. ``celeba_hq_256``: the
 quantitative recipe with one to three scales behind one to three halvings, and fewer
-channels per group; the score prior models the deepest scale, finer ones keep N(0, I).
+channels per group. The score prior models the deepest scale; ``prior_scales.py``
+varies that.
 """
 
 from typing import Any

@@ -96,14 +96,14 @@ def aggregate_posterior(
       batches: with ``image`` levels and a ``mask``, as ``training_images`` gives.
 
     Raises:
-      NotNormalError: the deepest scale has several groups, of which the later ones
-        depend on the former, or Eq. (3) does not hold, as after flows.
+      NotNormalError: the prior models other groups than the first, which depend on
+        those before, or Eq. (3) does not hold, as after flows.
     """
-    groups = len(vae.latent_shapes[0])
-    if groups != 1:
+    first = vae.latent_shapes[0][0]
+    if vae.prior_scales != (0,) or vae.prior_shape != first:
         raise NotNormalError(
-            f"the deepest scale has {groups} groups, each conditioned on those before: "
-            "log q(z0) is known in closed form only with one"
+            f"the prior models more than the first group, {first}, and each group is "
+            "conditioned on those before: log q(z0) is not known in closed form"
         )
     encode = jax.jit(lambda *given: _encode(vae, params, mutables, *given))
     means, stds = [], []

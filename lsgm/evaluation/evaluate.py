@@ -220,7 +220,7 @@ def sampling_part(run: Run) -> Result:
             subject.params, subject.mutables, key, (num, *model.vae.prior_shape)
         )
     )
-    rest = model.finer_latents(key, num)
+    rest = model.rest_latents(key, num)
     decode = jax.jit(
         lambda z0: model.decode(subject.params, subject.mutables, z0, rest)
     )

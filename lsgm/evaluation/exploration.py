@@ -64,7 +64,7 @@ class Exploration:
 
 
 class Code(NamedTuple):
-    """Latents of b images: of the deepest scale, and of all finer groups."""
+    """Latents of b images: the prior's, and all other groups."""
 
     z0: Latent
     rest: tuple[Array, ...]
@@ -109,7 +109,7 @@ def _maps(model: LatentModel, flow: ProbabilityFlow) -> tuple[Callable[..., Any]
         shapes = [shape for scale in vae.latent_shapes for shape in scale]
         zero = tuple(jnp.zeros((len(x), *shape)) for shape in shapes)
         z = vae.infer(params["vae"], mutables["vae"], x, zero, train=False).z
-        return Code(vae.join(z), tuple(z[len(vae.latent_shapes[0]) :]))
+        return Code(vae.join(z), vae.rest(z))
 
     def transport(
         params: Params, mutables: Params, u: Array, start: Array, end: Array
@@ -200,7 +200,7 @@ def _noise(model: LatentModel, num: int, key: Any) -> Code:
         if prior.groups
         else jax.random.normal(prior_key, shape)
     )
-    return Code(z0, model.finer_latents(rest_key, num))
+    return Code(z0, model.rest_latents(rest_key, num))
 
 
 def save_gif(path: pathlib.Path, frames: Any, seconds_per_frame: float = 0.1) -> None:

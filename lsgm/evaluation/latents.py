@@ -8,7 +8,7 @@ a group together are those of the aggregate posterior q(z) = E_x[q(z|x)]; and
 
 (1) in nats per image by Monte Carlo, which flows need; mu the latents at zero noise:
 the posterior's mean without flows, its image of the base's mean with them. The mixed
-score takes the deepest scale for nearly N(0, I), finer scales have N(0, I) for their
+score takes the prior's scales for nearly N(0, I), other scales have N(0, I) for their
 prior; both are wrong by as much as the statistics here are off.
 
 Source: Burda et al., arXiv 1509.00519, section 5.2 (active units).

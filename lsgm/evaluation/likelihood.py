@@ -1,6 +1,6 @@
 r"""Likelihood of held-out images through the density of their latents.
 
-For an image x, latents z drawn from q(z|x), z_1 those of the deepest scale,
+For an image x, latents z drawn from q(z|x), z_1 those of the prior,
 
     -log w = -log p(x|z) + log q(z|x) - log p(z_1) - log N(z_rest; 0, I),  (1)
     -log p(x) <= E[-log 1/K sum_k w_k] <= E[-log w],                       (2)
@@ -94,8 +94,8 @@ class Encoded(NamedTuple):
     """The terms of Eq. (1) but the prior's, each [b] in nats.
 
     Attributes:
-      z0: latents of the deepest scale, [b h w c].
-      rest: -log N(z_rest; 0, I), of all finer scales.
+      z0: the prior's latents, [b h w c].
+      rest: -log N(z_rest; 0, I), of all other scales.
     """
 
     z0: Array
@@ -136,13 +136,13 @@ def encode_fn(model: LatentModel) -> Callable[..., Encoded]:
         inferred = vae.infer(
             params["vae"], mutables["vae"], x, vae.draw(keys), train=False
         )
-        finer = inferred.z[len(vae.latent_shapes[0]) :]
+        rest = vae.rest(inferred.z)
         zero = jnp.zeros(x.shape[:1])
         return Encoded(
             z0=vae.join(inferred.z),
             reconstruction=-total(vae.likelihood_of(inferred.out).log_prob(x)),
             neg_entropy=sum((total(log_q) for log_q in inferred.log_q), zero),
-            rest=sum((total(normal.neg_log_prob(z)) for z in finer), zero),
+            rest=sum((total(normal.neg_log_prob(z)) for z in rest), zero),
         )
 
     return encode

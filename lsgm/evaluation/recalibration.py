@@ -50,8 +50,8 @@ def recalibrate(
         drawn = model.prior.sample(
             params, mutables, prior_key, shape, temperature=temperature
         )
-        rest = model.finer_latents(rest_key, batch_size, temperature)
-        z = (*model.vae.split(drawn.z0), *rest)
+        rest = model.rest_latents(rest_key, batch_size, temperature)
+        z = model.vae.merge(drawn.z0, rest)
         return model.vae.decoder_statistics(params["vae"], mutables["vae"], z)
 
     keys = jax.random.split(jax.random.key(seed), num_batches)

@@ -115,3 +115,20 @@ def take(x: Array, entries: slice, axis: int) -> Array:
     index = [slice(None)] * x.ndim
     index[axis] = entries
     return x[tuple(index)]
+
+
+def fold(x: Float[Array, "b h w c"], factor: int) -> Float[Array, "b _ _ _"]:
+    """Blocks of factor x factor neighbours to channels: [b h/f w/f f*f*c].
+
+    A factor of 1 leaves x as it is.
+    """
+    b, h, w, c = x.shape
+    blocks = x.reshape(b, h // factor, factor, w // factor, factor, c)
+    return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // factor, w // factor, -1)
+
+
+def unfold(x: Float[Array, "b h w c"], factor: int) -> Float[Array, "b _ _ _"]:
+    """The inverse of ``fold``."""
+    b, h, w, _ = x.shape
+    blocks = x.reshape(b, h, w, factor, factor, -1)
+    return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * factor, w * factor, -1)

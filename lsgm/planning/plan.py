@@ -126,7 +126,7 @@ def costs(experiment: Experiment) -> list[StageCost]:
                 parameters=sizes,
                 trained=tuple(stage.optimizers),
                 latents=tuple(map(_together, vae.latent_shapes)),
-                flop_per_image=step_flop(stage, vae, images) / images,
+                flop_per_image=step_flop(stage, vae, state, images) / images,
                 memory=memory.memory(stage, vae, state),
             )
         )

@@ -22,6 +22,7 @@ from lsgm import experiment
 from lsgm.config import ConfigError, build
 from lsgm.experiment import Experiment
 from lsgm.planning.cost import step_flop
+from lsgm.planning.memory import abstract_state
 
 # Counts of steps, of a stage itself and of its optimisers' and its KL's schedules.
 COUNTS = (
@@ -43,8 +44,8 @@ class Sizes:
 
     Attributes:
       parameters: of VAE and prior in the last stage.
-      latent_dims: of all scales together; prior_dims: of the deepest, which the
-        prior models.
+      latent_dims: of all scales together; prior_dims: of those that the prior
+        models.
       train_flop: floating-point operations of all steps of all stages.
     """
 
@@ -125,4 +126,5 @@ def _step_flop(name: str, vae_text: str, stage_text: str) -> float:
     """Counted once for all runs of one shape."""
     vae = build(json.loads(vae_text), "vae")
     stage = build(json.loads(stage_text), f"stages.{name}")
-    return float(step_flop(stage, vae, stage.batch_size))
+    state = abstract_state(stage, vae)
+    return step_flop(stage, vae, state, stage.batch_size)

@@ -1,6 +1,6 @@
 r"""Latent channels that say nothing: found when a stage starts, left to N(0, I).
 
-Per channel c of the deepest scale, with the VAE in evaluation mode,
+Per channel c of z0, with the VAE in evaluation mode,
 
     KL_c = mean over images of sum over positions (log q(z|x) - log N(z; 0, I)),  (1)
 

@@ -17,8 +17,8 @@ class Stage:
     """One training run of an experiment; stages follow one another.
 
     Attributes:
-      prior: the prior on the deepest scale's latents. The standard normal one
-        makes this a VAE pre-training.
+      prior: the prior on the latents of the VAE's ``prior_scales``. The standard
+        normal one makes this a VAE pre-training.
       optimizers: by parameter group. A group without one is frozen, and taken
         from the stage before.
       fresh: groups that start anew even where the stage before has them.

@@ -73,7 +73,7 @@ def test_batches_are_pooled():
     for key in jax.random.split(jax.random.key(4), 5):
         prior_key, rest_key = jax.random.split(key)
         z0 = jax.random.normal(prior_key, (8, *linear.SHAPE))
-        (z1,) = MODEL.finer_latents(rest_key, 8)
+        (z1,) = MODEL.rest_latents(rest_key, 8)
         drawn.append(np.asarray(GAIN * z0 + z1 - 1.0))
     first = new["vae"]["batch_stats"]["first"]
     np.testing.assert_allclose(first["mean"], np.mean(drawn), rtol=1e-4)
@@ -89,7 +89,7 @@ def test_one_batch_decodes_as_with_its_own_statistics():
     prior_key, rest_key = jax.random.split(jax.random.split(jax.random.key(4), 1)[0])
     z = (
         jax.random.normal(prior_key, (500, *linear.SHAPE)),
-        *MODEL.finer_latents(rest_key, 500),
+        *MODEL.rest_latents(rest_key, 500),
     )
 
     def decode(mutables, z, **settings):

@@ -97,7 +97,14 @@ def residual(x, params, stride):
 
 @pytest.mark.parametrize(
     "expansion, channels, stride, size",
-    [(1, 3, 1, 6), (2, 4, 1, 6), (2, 4, 2, 6), (2, 3, 2, 5), (1, 4, 1, 5)],
+    [
+        (1, 3, 1, 6),
+        (2, 4, 1, 6),
+        (2, 4, 2, 6),
+        (2, 3, 2, 5),
+        (1, 4, 1, 5),
+        (2, 4, 2, 1),
+    ],
 )
 def test_block_is_its_definition(expansion, channels, stride, size):
     """With and without widening, halving, and the input added; odd sizes too."""

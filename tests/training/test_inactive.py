@@ -55,8 +55,8 @@ def test_kl_of_gaussians():
     log_q = -0.5 * noise**2 - 0.5 * math.log(2 * math.pi) - np.log(deviations)
     z = jnp.asarray(means + deviations * noise, jnp.float32)
     inferred = Inferred(
-        z=vae.split(z),
-        log_q=vae.split(jnp.asarray(log_q, jnp.float32)),
+        z=vae.merge(z, ()),
+        log_q=vae.merge(jnp.asarray(log_q, jnp.float32), ()),
         out=z,
         batch_stats={},
         kernels={},
