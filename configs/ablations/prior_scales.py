@@ -7,6 +7,8 @@ A VAE with latents at 8x8 and 4x4, two channels each; what the prior does not mo
 keeps N(0, I). Both together are one z0 at 4x4, the finer latents folded into channels.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from configs import common
@@ -16,7 +18,7 @@ from configs.ablations.common import small_base, study
 def get_config(arg: str = "full") -> ConfigDict:
     """The study; ``smoke`` takes two steps a stage."""
     smoke = common.variant(arg, "full", "smoke") == "smoke"
-    base = small_base(smoke)
+    base: Any = small_base(smoke)
     base.vae.network.update(dict(preprocess_blocks=2, num_scales=2))
     levels = "stages.lsgm.prior.network.channel_mult"
     return study(

@@ -7,7 +7,6 @@ convolution and its normalisation, ``conv.3`` and ``conv.4`` the second, and so 
 classifier; where there is one, it is left out.
 """
 
-import functools
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -36,7 +35,6 @@ CLASSIFIER = ("classifier.1.weight", "classifier.1.bias")
 COUNTER, BESIDE = "num_batches_tracked", "running_var"
 
 
-@functools.cache
 def template(network: MobileNetV2) -> Mapping[str, Any]:
     """Shapes of our tree."""
     image = jnp.zeros((1, 32, 32, 3))
