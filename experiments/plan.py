@@ -131,7 +131,7 @@ def text(plans: list[Plan], name: str, utilization: float) -> str:
         lines += ["", *stage_lines(one)]
     days = sum(one.days for one in plans)
     hours = sum(one.device_hours for one in plans)
-    lines += ["", f"in all {days:.1f} days, {hours:,.0f} device-hours"]
+    lines += ["", f"in all {duration(days)}, {hours:,.0f} device-hours"]
     return "\n".join(lines)
 
 
@@ -154,27 +154,39 @@ def stage_lines(one: Plan) -> Iterator[str]:
         "gradients": held.gradients,
         "activations": one.images * held.activations_per_image,
     }
-    yield "  memory, GB      " + ", ".join(
-        f"{name} {value / 1e9:.2f}" for name, value in parts.items()
+    yield "  memory          " + ", ".join(
+        f"{name} {volume(value)}" for name, value in parts.items()
     )
     verdict = "fits" if one.fits else f"DOES NOT FIT: {one.advice()}"
     yield (
-        f"                  {one.bytes / 1e9:.1f} of {one.device.memory / 1e9:g}: "
+        f"                  {volume(one.bytes)} of {volume(one.device.memory)}: "
         f"{verdict}"
     )
     flop = cost.flop_per_image * cost.batch_size
     yield f"  FLOP            {flop:.3g} a step, {cost.train_flop:.3g} in all"
     yield (
-        f"  time            {one.seconds:.3g} s a step, {one.days:.2f} days, "
+        f"  time            {one.seconds:.3g} s a step, {duration(one.days)}, "
         f"{one.device_hours:,.0f} device-hours"
     )
-    yield f"  all-reduce      {held.gradients / 1e9:.2f} GB of gradients a step"
-    volume = cost.image_bytes * cost.batch_size * cost.num_steps
+    yield f"  all-reduce      {volume(held.gradients)} of gradients a step"
+    pixels = cost.image_bytes * cost.batch_size * cost.num_steps
     yield (
         f"  data            {one.images_per_second:,.0f} images/s, "
-        f"{volume / 1e12:.2f} TB of pixels in all"
+        f"{volume(pixels)} of pixels in all"
     )
-    yield f"  checkpoint      {held.state / 1e9:.2f} GB"
+    yield f"  checkpoint      {volume(held.state)}"
+
+
+def volume(num_bytes: float) -> str:
+    """Three digits, in the unit that leaves one to three before the point."""
+    units = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6))
+    unit, size = next((u for u in units if num_bytes >= u[1]), units[-1])
+    return f"{num_bytes / size:.3g} {unit}"
+
+
+def duration(days: float) -> str:
+    """In days, or below one in hours."""
+    return f"{days:.2f} days" if days >= 1 else f"{24 * days:.2f} hours"
 
 
 def table() -> None:

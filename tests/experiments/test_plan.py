@@ -25,6 +25,13 @@ def test_page_names_sizes_time_and_verdict():
     assert "DOES NOT FIT: " in command.text([plan(COST, 1, SMALL, 1.0)], "v", 1.0)
 
 
+def test_sizes_and_times_are_in_units_that_show_them():
+    assert command.volume(1.06e12) == "1.06 TB" and command.volume(32e9) == "32 GB"
+    assert command.volume(44.4e6) == "44.4 MB" and command.volume(400) == "0.0004 MB"
+    assert command.duration(1.5) == "1.50 days"
+    assert command.duration(0.05) == "1.20 hours"
+
+
 def test_figures_are_plain_and_complete():
     found = command.figures(plan(COST, 16, SMALL, 0.25))
     assert found["stage"]["memory"]["gradients"] == 400
