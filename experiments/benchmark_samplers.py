@@ -105,8 +105,8 @@ class Run(NamedTuple):
 
 class Round(NamedTuple):
     """What all entries of a seed share: initial noise, the ODE's solution from there
-    (None where nothing is compared with it), the encoder's latents, the noise of finer
-    scales."""
+    (None where nothing is compared with it), the encoder's latents, the noise of
+    scales that the prior does not model."""
 
     seed: int
     u1: Array
@@ -252,10 +252,10 @@ class Tournament:
     def round(self, seed: int, *, solve: bool = True) -> Round:
         """Noise and latents of a seed, and if asked for where the ODE takes that
         noise."""
-        noise, finer, encoder = jax.random.split(jax.random.key(seed), 3)
+        noise, others, encoder = jax.random.split(jax.random.key(seed), 3)
         shape = (self.num, *self.subject.model.vae.prior_shape)
         u1 = self.sde.prior_sample(noise, shape)
-        rest = self.subject.model.rest_latents(finer, self.num)
+        rest = self.subject.model.rest_latents(others, self.num)
         latents = self._latents(encoder, seed)
         start = Round(seed, u1, None, latents, rest)
         if not solve:
