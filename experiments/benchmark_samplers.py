@@ -56,7 +56,7 @@ from lsgm.evaluation.real_images import real_images
 from lsgm.evaluation.subject import Subject
 from lsgm.evaluation.two_sample import told_apart
 from lsgm.priors.score import ScorePrior
-from lsgm.samplers.base import Sampler
+from lsgm.samplers.base import Sampler, require_finite
 from lsgm.samplers.fixed_grid import FixedGrid
 from lsgm.sdes.base import ScalarSDE
 from lsgm.typing import Array, Time
@@ -280,7 +280,12 @@ class Tournament:
             )
 
     def judge(self, round_: Round, z0: np.ndarray, head: tuple[Any, ...]) -> Row:
-        """All that can be said of latents [n h w c]."""
+        """All that can be said of latents [n h w c].
+
+        Raises:
+          FloatingPointError: they are not finite.
+        """
+        require_finite(z0, f"latents of {head[0]}")
         found = dict.fromkeys(METRICS, math.nan)
         if round_.solved is not None:
             found["rms"] = float(np.sqrt(np.mean((z0 - round_.solved.z0) ** 2)))

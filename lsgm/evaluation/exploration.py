@@ -31,6 +31,7 @@ from PIL import Image as PILImage
 
 from lsgm.evaluation import plots
 from lsgm.model import LatentModel
+from lsgm.samplers.base import require_finite
 from lsgm.samplers.probability_flow import ProbabilityFlow, velocity
 from lsgm.typing import Array, Latent, Levels, Params
 
@@ -92,9 +93,15 @@ def walker(
     """The maps of a model, its parameters bound."""
     encode, transport, perturb, decode = _maps(model, flow)
     own = params, mutables
+
+    def carry(u: Array, start: float, end: float) -> Array:
+        there = transport(*own, u, jnp.float32(start), jnp.float32(end))
+        require_finite(there, "states")
+        return there
+
     return Walker(
         lambda levels: encode(*own, jnp.asarray(levels)),
-        lambda u, start, end: transport(*own, u, jnp.float32(start), jnp.float32(end)),
+        carry,
         lambda z0, t, eps: perturb(z0, jnp.float32(t), eps),
         lambda code: decode(*own, code.z0, code.rest),
     )

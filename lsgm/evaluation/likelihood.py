@@ -31,6 +31,7 @@ from lsgm import numerics
 from lsgm.evaluation.bound import bits_per_dim, estimate_mean
 from lsgm.model import LatentModel
 from lsgm.priors import normal
+from lsgm.samplers.base import require_finite
 from lsgm.samplers.likelihood import Probes, gaussian, rademacher, unit_vectors
 from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.typing import Array, Latent, Levels, Params, PRNGKey
@@ -176,6 +177,9 @@ def terms_of(
     Args:
       batches: evaluation batches with ``image`` levels and a ``mask`` that is
         False where a short last batch was filled up.
+
+    Raises:
+      FloatingPointError: an ODE was not solved, or a network's output is not finite.
     """
     encode = encode_fn(model)
     flows = {"cross_entropy": settings.flow}
@@ -194,6 +198,7 @@ def terms_of(
         probes = settings.probes(probe_key, part.z0.shape)
         for name, solve in solves.items():
             log_prior, calls = solve(params, mutables, part.z0, probes)
+            require_finite(log_prior, "values of log p(z0)")
             terms[name] = part.rest - log_prior
             nfe[name].append(int(calls))
         return terms

@@ -11,6 +11,7 @@ import numpy as np
 from lsgm.config import ConfigError, build
 from lsgm.evaluation.plots import save_grid
 from lsgm.model import Generated, LatentModel
+from lsgm.samplers.base import require_finite
 from lsgm.typing import Params, PRNGKey
 
 
@@ -63,10 +64,15 @@ def batches(
     sample: Sample, params: Params, mutables: Params, num: int, seed: int
 ) -> Iterator[Drawn]:
     """``num`` samples, batch by batch, the last one short; batch k is a function of
-    (seed, k) and of the batch size."""
+    (seed, k) and of the batch size.
+
+    Raises:
+      FloatingPointError: they are not finite.
+    """
     key, k = jax.random.key(seed), 0
     while num:
         generated = sample(params, mutables, jax.random.fold_in(key, k))
+        require_finite(generated.images, "samples")
         left, path = min(num, len(generated.images)), generated.path
         yield Drawn(
             np.asarray(generated.images)[:left],

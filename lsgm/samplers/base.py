@@ -10,15 +10,18 @@ import abc
 import dataclasses
 from typing import NamedTuple
 
+import jax
+import numpy as np
+
 from lsgm.sdes.base import SDE
-from lsgm.typing import Array, PRNGKey, ResidualFn, State
+from lsgm.typing import Array, PRNGKey, PyTree, ResidualFn, State
 
 
 class Samples(NamedTuple):
     """What a sampler returns.
 
     Attributes:
-      u: state at the end of the reverse process, [b *s].
+      u: state at the end of the reverse process, [b *s]; NaN where a sampler gave up.
       nfe: network calls per sample, int32 scalar; all calls count, also those of
         rejected steps, of choosing the first step, and of a final denoising.
       path: states along the way, from noise to data, [num_path b *s]; None where
@@ -28,6 +31,22 @@ class Samples(NamedTuple):
     u: Array
     nfe: Array
     path: Array | None = None
+
+
+def require_finite(values: PyTree, what: str) -> None:
+    """Check on the host what samplers computed on devices.
+
+    Args:
+      what: named in the message.
+
+    Raises:
+      FloatingPointError: a number is not finite.
+    """
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(values)):
+        raise FloatingPointError(
+            f"{what} are not all finite: either the network's output is not, or an "
+            "adaptive sampler gave up after its max_steps attempts"
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

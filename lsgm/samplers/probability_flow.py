@@ -60,7 +60,8 @@ class Solution(NamedTuple):
     """A solved ODE.
 
     Attributes:
-      y: the state at the end, [b ...] in each leaf.
+      y: the state at the end, [b ...] in each leaf; NaN where ``max_steps`` did not
+        reach it.
       nfe: calls of the velocity, int32 scalar.
       path: states along the way, [num_path b ...] in each leaf, or None.
     """
@@ -79,7 +80,8 @@ class ProbabilityFlow(Sampler):
       method: the pair: "dopri5", "tsit5" or "bosh3".
       first_step: length of the first attempt; chosen from the slope when None.
       per_sample: control the steps of each example on its own.
-      max_steps: attempts after which the solver gives up, with an error.
+      max_steps: attempts after which the solver gives up: the state is NaN then, for
+        compiled code cannot raise; see ``lsgm.samplers.base.require_finite``.
     """
 
     rtol: float = 1e-5
@@ -171,11 +173,11 @@ class ProbabilityFlow(Sampler):
         f0 = at(start, y0, args)
         if self.first_step is None:
             order = solver.order(diffrax.ODETerm(at))
-            dt0 = first_step(
+            first = first_step(
                 lambda t, y: at(t, y, args), start, y0, f0, end - start, control, order
             )
         else:
-            dt0 = jnp.sign(end - start) * self.first_step
+            first = jnp.asarray(self.first_step, leaf.dtype)
         save = (
             diffrax.SaveAt(ts=jnp.linspace(start, end, num_path))
             if num_path
@@ -186,21 +188,24 @@ class ProbabilityFlow(Sampler):
             solver,
             start,
             end,
-            dt0,
+            None,
             y0,
             args=args,
             saveat=save,
-            stepsize_controller=control,
+            stepsize_controller=dataclasses.replace(control, first=first),
             # The first stage of the first step is known: f0.
             solver_state=(jnp.array(False), f0),
             max_steps=self.max_steps,
             adjoint=diffrax.ForwardMode(),
+            throw=False,
         )
         stages = solver.tableau.num_stages - 1
         starts = 2 if self.first_step is None else 1
         calls = starts + stages * solution.stats["num_steps"]
-        y = jax.tree.map(lambda path: path[-1], solution.ys)
-        path = solution.ys if num_path else None
+        solved = solution.result == diffrax.RESULTS.successful
+        ys = jax.tree.map(lambda y: jnp.where(solved, y, jnp.nan), solution.ys)
+        y = jax.tree.map(lambda path: path[-1], ys)
+        path = ys if num_path else None
         return Solution(y, jnp.asarray(calls, jnp.int32), path)
 
 

@@ -42,11 +42,18 @@ def rms(y: PyTree) -> Array:
 
 
 class SciPyController(diffrax.AbstractAdaptiveStepSizeController):
-    """Eqs. (1) and (2). State: whether the last step was rejected."""
+    """Eqs. (1) and (2). State: whether the last step was rejected.
+
+    Attributes:
+      first: length of the first attempt, positive. It is kept here, for diffrax
+        checks a ``dt0`` by a callback to the host, and JAX keeps no compiled program
+        that has one.
+    """
 
     rtol: float
     atol: float
     norm: Callable[[PyTree], Array] = rms
+    first: Array | None = None
 
     def wrap(self, direction: Any) -> "SciPyController":
         del direction
@@ -63,9 +70,9 @@ class SciPyController(diffrax.AbstractAdaptiveStepSizeController):
         func: Any,
         error_order: Any,
     ) -> tuple[Any, Any]:
-        """The first step ends at t0 + dt0."""
-        del terms, t1, y0, args, func, error_order
-        return t0 + dt0, jnp.array(False)
+        """The first step ends at t0 + first; diffrax has turned time to run forward."""
+        del terms, t1, y0, dt0, args, func, error_order
+        return t0 + self.first, jnp.array(False)
 
     def adapt_step_size(
         self,
@@ -91,7 +98,7 @@ class SciPyController(diffrax.AbstractAdaptiveStepSizeController):
         longest = jnp.where(accepted & controller_state, 1.0, _GROW)
         factor = jnp.clip(_SAFETY * error ** (-1 / error_order), _SHRINK, longest)
         # An error that is not a number rejects the step, and the solver runs into
-        # its largest number of steps, which is an error in words.
+        # its largest number of steps, which is said in words.
         factor = jnp.where(jnp.isfinite(factor), factor, _SHRINK)
         start = jnp.where(accepted, t1, t0)
         end = start + (t1 - t0) * factor.astype(t0.dtype)
@@ -116,6 +123,9 @@ def first_step(
     Args:
       f0: field(t0, y0).
       length: of the whole interval, negative when it runs backwards.
+
+    Returns:
+      h, positive.
     """
     direction = jnp.sign(length)
     scale = jax.tree.map(lambda y: control._scale(jnp.abs(y)), y0)
@@ -134,4 +144,4 @@ def first_step(
     flat = steepest <= 1e-15
     h1 = (0.01 / jnp.where(flat, 1.0, steepest)) ** (1 / order)
     h1 = jnp.where(flat, jnp.maximum(1e-6, 1e-3 * h0), h1)
-    return direction * jnp.minimum(jnp.minimum(100 * h0, h1), jnp.abs(length))
+    return jnp.minimum(jnp.minimum(100 * h0, h1), jnp.abs(length))

@@ -93,8 +93,13 @@ RESOLVED = "configs/resolved.py"
 
 
 def compiled_into(cache: pathlib.Path) -> dict[str, str]:
-    """JAX's variables that keep every compiled program in a folder."""
+    """JAX's variables that keep every compiled program in a folder.
+
+    Programs that call back to the host cannot be kept; diffrax's checks of the times
+    at which states are saved are such calls, and are turned off.
+    """
     return {
+        "EQX_ON_ERROR": "off",
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
+from lsgm.samplers.base import require_finite
 from lsgm.samplers.probability_flow import METHODS, ProbabilityFlow, velocity
 from lsgm.sdes.geometric import GeometricVPSDE
 from lsgm.sdes.subvpsde import SubVPSDE
@@ -160,14 +161,30 @@ def test_normal_data_do_not_move(x64):
     np.testing.assert_array_equal(done.u, u1)
 
 
-def test_too_many_steps_are_an_error():
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_what_is_not_solved_is_not_a_number(per_sample):
     sde = VPSDE()
-    flow = ProbabilityFlow(rtol=1e-6, atol=1e-6, t_end=1e-3, max_steps=2)
+    flow = ProbabilityFlow(
+        rtol=1e-6, atol=1e-6, t_end=1e-3, max_steps=2, per_sample=per_sample
+    )
     residual = Mixture(sde, CENTRES, 0.05).residual
-    with pytest.raises(Exception, match="maximum number of solver steps"):
-        jax.block_until_ready(
-            run(flow, sde, residual, states(sde, (2, 2), jnp.float32))
-        )
+    u1 = states(sde, (2, 2), jnp.float32)
+    done = flow(jax.random.key(0), sde, residual, u1, num_path=3)
+    assert np.isnan(done.u).all() and np.isnan(done.path).all()
+    assert int(done.nfe) == 2 + 6 * 2
+    with pytest.raises(FloatingPointError, match="samples are not all finite.*max_st"):
+        require_finite(done.u, "samples")
+    require_finite((u1, u1), "samples")
+
+
+def test_the_compiled_program_has_no_callback():
+    """JAX keeps no program that has one, and TPUs run none."""
+    sde = VPSDE()
+    residual = Mixture(sde, CENTRES, 0.05).residual
+    key, flow = jax.random.key(KEY), ProbabilityFlow()
+    sample = jax.jit(lambda u1: flow(key, sde, residual, u1))
+    text = sample.lower(states(sde, (2, 2), jnp.float32)).as_text()
+    assert "while" in text and "callback" not in text
 
 
 @pytest.mark.parametrize(
