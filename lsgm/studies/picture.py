@@ -22,6 +22,8 @@ QUALITIES, COSTS = (
     ("bound", "kernel"),
     ("calls", "milliseconds", "latent_dims", "train_flop"),
 )
+# Costs that are this near, relative to the largest, are the same.
+SAME_COST = 0.01
 COLOURS = ("#1f5fbf", "#c2571a", "#177e68", "#8a3f9e", "#b8860b", "#5b6770")
 MARKERS = "osD^vP*X"
 
@@ -29,7 +31,7 @@ MARKERS = "osD^vP*X"
 def draw(rows: Sequence[Row]) -> bytes | None:
     """A PNG; None where there is no pair to draw."""
     qualities = [q for q in QUALITIES if any(q in row.means for row in rows)]
-    costs = [c for c in COSTS if len(_levels(rows, c)) > 1]
+    costs = [c for c in COSTS if _differs(rows, c)]
     if not qualities or not costs:
         return None
     figure = Figure(
@@ -56,8 +58,9 @@ def draw(rows: Sequence[Row]) -> bytes | None:
     return file.getvalue()
 
 
-def _levels(rows: Sequence[Row], name: str) -> set[float]:
-    return {row.means[name].value for row in rows if name in row.means}
+def _differs(rows: Sequence[Row], cost: str) -> bool:
+    levels = [row.means[cost].value for row in rows if cost in row.means]
+    return bool(levels) and max(levels) - min(levels) > SAME_COST * max(levels)
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

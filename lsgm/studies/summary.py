@@ -61,6 +61,17 @@ def mean(values: Sequence[float]) -> Mean:
     return Mean(float(array.mean()), quantile * error)
 
 
+def differences(row: Row, other: Row) -> dict[str, Mean]:
+    """Eq. (1) of the differences ``row - other``, by measure, over common seeds."""
+    found = {}
+    for name, values in row.values.items():
+        theirs = other.values.get(name, {})
+        pairs = [values[seed] - theirs[seed] for seed in values if seed in theirs]
+        if pairs:
+            found[name] = mean(pairs)
+    return found
+
+
 def rows(study: Study, runs: Sequence[Run], folder: pathlib.Path) -> list[Row]:
     """One row per point, in the order of the axes; unfinished runs are left out."""
     points: dict[str, list[Run]] = {}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lsgm.evaluation.report import png_size
-from lsgm.studies import page, picture, summary
+from lsgm.studies import page, picture, summary, tables
 from lsgm.studies.budget import Sizes
 from lsgm.studies.study import Run, Study
 
@@ -17,6 +17,7 @@ POINTS = {"4x4": (100.0, 20.0), "8x8": (90.0, 40.0)}
 
 
 def metrics(bound: float, calls: float) -> dict:
+    seconds = 1e-3 + 1e-7 * calls
     return {
         "card": {"data": "digits", "device": "1 x cpu", "code_sha256": "f00"},
         "bound": {
@@ -26,7 +27,7 @@ def metrics(bound: float, calls: float) -> dict:
         },
         "sampling": {
             "nfe": calls,
-            "seconds_per_sample_prior": 1e-3,
+            "seconds_per_sample_prior": seconds,
             "seconds_per_sample_decoder": 1e-3,
         },
         "distance": {
@@ -60,7 +61,15 @@ def made(tmp_path, monkeypatch):
         axes={"resolution": {label: {} for label in POINTS}},
         seeds=SEEDS,
         match="steps",
-        measures=("latent_dims", "bound", "gain", "kernel", "calls", "skipped"),
+        measures=(
+            "latent_dims",
+            "bound",
+            "gain",
+            "kernel",
+            "calls",
+            "milliseconds",
+            "skipped",
+        ),
     )
     runs = [
         Run(
@@ -119,6 +128,32 @@ def test_page_links_to_reports_and_fetches_nothing(made):
     assert "| 4x4 | 32 | 101.0 ± 2.5 |" in markdown
 
 
+def test_points_are_compared_with_the_first_seed_by_seed(made):
+    """8x8 is better by ten at both seeds that it has: no spread at all, where the
+    points' own intervals overlap."""
+    table = tables.against_first(made.study, made.rows, ("bound", "calls"))
+    assert table is None  # seeds move no difference
+    made.rows[1].values["bound"][1] += 0.5
+    found = summary.differences(made.rows[1], made.rows[0])["bound"]
+    assert found.value == pytest.approx(-9.75)
+    # 0.25 times t of one degree of freedom, 12.706
+    assert found.half_width == pytest.approx(3.1765, abs=1e-4)
+    table = tables.against_first(made.study, made.rows, ("bound", "calls"))
+    assert table.lines == [["8x8", "-9.8 ± 3.2 *"]]
+    made.rows[1].values["bound"][1] += 9.5
+    table = tables.against_first(made.study, made.rows, ("bound",))
+    assert table.lines[0][1].endswith("64") and "*" not in table.lines[0][1]
+
+
+def test_differences_are_on_the_page(made):
+    made.rows[1].values["bound"][1] += 0.5
+    page.write(made.study, made.rows, {}, made.folder)
+    markdown = (made.folder / "study.md").read_text()
+    assert "Differences from 4x4, seed by seed" in markdown
+    text = (made.folder / "study.html").read_text()
+    assert "-9.8 ± 3.2 *" in text and "Point against point" in text
+
+
 def test_written_twice_it_is_the_same(made):
     names = ("study.html", "study.md", "study.csv", "study.json", "study.png")
     before = [(made.folder / name).read_bytes() for name in names]
@@ -129,13 +164,13 @@ def test_written_twice_it_is_the_same(made):
 
 def test_picture_has_a_panel_for_each_cost_that_varies(made):
     width, height = png_size((made.folder / "study.png").read_bytes())
-    # Calls and latent dimensions vary, seconds and FLOP do not or are not asked for.
+    # Calls and latent dimensions vary; seconds, near as they are, and FLOP do not.
     assert (width, height) == (200 * (3.0 * 2 + 0.4), 200 * (2.8 * 2 + 0.7))
 
 
 def test_rounding_is_no_spread():
-    assert page.number(summary.mean([0.1 + 0.2, 0.3, 0.3])) == "0.3000"
-    assert page.number(summary.mean([1.0, 2.0])) == "1.5 ± 6.4"
+    assert tables.number(summary.mean([0.1 + 0.2, 0.3, 0.3])) == "0.3000"
+    assert tables.number(summary.mean([1.0, 2.0])) == "1.5 ± 6.4"
 
 
 def test_front_is_what_nothing_beats():
