@@ -54,7 +54,7 @@ def main(argv: list[str]) -> None:
         checked = experiment.from_config(_CONFIG.value)
         launch.train(checked, _CONFIG.value, workdir)
         if checked.evaluation.ledger is not None:
-            _evaluate(launch.outcome(checked, workdir), workdir)
+            _evaluate(workdir)
     except Interrupted as saved:
         print(f"\n{saved}. The same command goes on from there.", file=sys.stderr)
         sys.exit(_INTERRUPTED)
@@ -62,12 +62,12 @@ def main(argv: list[str]) -> None:
         sys.exit(f"error: {error}")
 
 
-def _evaluate(checkpoint: pathlib.Path, workdir: pathlib.Path) -> None:
+def _evaluate(workdir: pathlib.Path) -> None:
     if jax.process_count() > 1:
-        command = f"python -m experiments.evaluate --checkpoint={checkpoint}"
-        print(f"evaluate it in one process: {command} --out={workdir}")
+        command = f"python -m experiments.evaluate --checkpoint={workdir}"
+        print(f"evaluate it in one process: {command}")
         return
-    measure(restore(checkpoint), seed=0, out=workdir)
+    measure(restore(workdir), seed=0, out=workdir)
     print((workdir / "ledger.md").read_text())
 
 

@@ -17,7 +17,7 @@ from lsgm.launch import WorkdirError, claim
 from lsgm.model import LatentModel
 from lsgm.priors.score import GROUP, ScorePrior
 from lsgm.restore import Restored
-from lsgm.training.checkpoints import Checkpoints, describe_run
+from lsgm.training.checkpoints import NEWEST, Checkpoints, describe_run
 from lsgm.training.state import TrainState
 from lsgm.typing import Params
 
@@ -48,7 +48,7 @@ def import_file(
     meta = describe_run(config, name) | {"window": [], "imported": _origin(path, run)}
     if run.average is None and run.prior is not None:
         meta["parameters"] = "averaged"
-    with Checkpoints(workdir / name / "checkpoints") as checkpoints:
+    with Checkpoints(workdir / name / NEWEST) as checkpoints:
         checkpoints.save(state, meta)
     return workdir / name
 

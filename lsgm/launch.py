@@ -19,8 +19,8 @@ from lsgm.evaluation import monitor
 from lsgm.experiment import Experiment
 from lsgm.training import inactive
 from lsgm.training import state as states
-from lsgm.training.best import FOLDER, Best
-from lsgm.training.checkpoints import Checkpoints, describe_run
+from lsgm.training.best import Best
+from lsgm.training.checkpoints import BEST, NEWEST, Checkpoints, describe_run
 from lsgm.training.guard import StopRequest, stop_on_signals
 from lsgm.training.loop import Loop
 from lsgm.training.parallel import AXIS, pmap_update, replicate
@@ -61,13 +61,6 @@ def train(
     print(f"done: {workdir}")
 
 
-def outcome(experiment: Experiment, workdir: pathlib.Path) -> pathlib.Path:
-    """Where the state is that a finished run is judged by: the last stage's best one
-    where it kept it, else its last."""
-    name = experiment.stage_order[-1]
-    return workdir / name / (FOLDER if experiment.stages[name].keep_best else "")
-
-
 def train_stage(
     experiment: Experiment,
     name: str,
@@ -81,7 +74,7 @@ def train_stage(
     stage = experiment.stages[name]
     init = functools.partial(initial_state, stage, experiment.vae, key)
     with contextlib.ExitStack() as stack:
-        checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints"))
+        checkpoints = stack.enter_context(Checkpoints(folder / NEWEST))
         restored = checkpoints.restore_latest(jax.eval_shape(init))
         if restored is not None and int(restored.state.step) == stage.num_steps:
             return restored.state
@@ -98,7 +91,7 @@ def train_stage(
             state, window = restored.state, restored.meta["window"]
         best = None
         if stage.keep_best:
-            kept = stack.enter_context(Checkpoints(folder / FOLDER))
+            kept = stack.enter_context(Checkpoints(folder / BEST))
             best = Best(kept, monitor.DISTANCE, meta)
         writers = Writers(folder, name, int(state.step), stage.num_steps)
         loop = Loop(

@@ -214,8 +214,7 @@ def test_best_state_is_kept_and_judged(tmp_path):
     records = read_records(tmp_path / "lsgm" / "metrics.jsonl")
     seen = {r["step"]: r[monitor.DISTANCE] for r in records if monitor.DISTANCE in r}
     assert sorted(seen) == [2, 4]
-    best = launch.outcome(experiment.described(config), tmp_path)
-    restored = restore.restore(best)
+    restored = restore.restore(tmp_path)
     assert restored.step == min(seen, key=seen.__getitem__)
     assert restored.meta["chosen_by"][monitor.DISTANCE] == min(seen.values())
     restore.measure(restored, seed=0, out=tmp_path)

@@ -1,9 +1,9 @@
 """A finished stage of one run as a stage of another, without a second copy.
 
 The folder of the stage is made of links to the files of the run that trained it, but
-for what its checkpoint says of itself: there stands the config of the run that takes
-it. So the checkpoint describes that run, as if it had trained alone, and evaluating
-it uses that run's sampler and settings.
+for what its checkpoints say of themselves: there stands the config of the run that
+takes it. So they describe that run, as if it had trained alone, and evaluating them
+uses that run's sampler and settings.
 """
 
 import json
@@ -12,9 +12,9 @@ import pathlib
 import shutil
 from typing import Any
 
-from lsgm.training.checkpoints import list_steps
+from lsgm.training.checkpoints import BEST, NEWEST, list_steps
 
-CHECKPOINTS, META = "checkpoints", "meta"
+META = "meta"
 
 
 def take(
@@ -33,21 +33,28 @@ def take(
         return
     partial = folder / f"{stage}.partial"
     shutil.rmtree(partial, ignore_errors=True)
-    _link_all(source / stage, partial, but=CHECKPOINTS)
-    step = str(list_steps(source / stage / CHECKPOINTS)[-1])
-    there, here = (f / CHECKPOINTS / step for f in (source / stage, partial))
-    _link_all(there, here, but=META)
+    _link_all(source / stage, partial, but=(NEWEST, BEST))
+    for kind in (NEWEST, BEST):
+        for step in list_steps(source / stage / kind)[-1:]:
+            there, here = (f / kind / str(step) for f in (source / stage, partial))
+            _take_checkpoint(there, here, config)
+    partial.rename(target)
+
+
+def _take_checkpoint(
+    there: pathlib.Path, here: pathlib.Path, config: dict[str, Any]
+) -> None:
+    _link_all(there, here, but=(META,))
     shutil.copytree(there / META, here / META)
     words = here / META / "metadata"
     meta = json.loads(words.read_text())
     words.write_text(json.dumps({**meta, "config": config}))
-    partial.rename(target)
 
 
-def _link_all(source: pathlib.Path, folder: pathlib.Path, but: str) -> None:
+def _link_all(source: pathlib.Path, folder: pathlib.Path, but: tuple[str, ...]) -> None:
     folder.mkdir(parents=True)
     for entry in sorted(source.iterdir()):
-        if entry.name != but:
+        if entry.name not in but:
             # A link's own parent, resolved, is where its relative target starts.
             target = os.path.relpath(entry.resolve(), folder.resolve())
             (folder / entry.name).symlink_to(target)

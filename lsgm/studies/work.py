@@ -17,8 +17,8 @@ from typing import IO, Any
 
 from lsgm.evaluation import provenance
 from lsgm.studies.jobs import Job
-from lsgm.studies.taking import CHECKPOINTS, take
-from lsgm.training.checkpoints import list_steps
+from lsgm.studies.taking import take
+from lsgm.training.checkpoints import BEST, NEWEST, list_steps
 
 LOG, LOCK, CONFIG, METRICS = "log.txt", "lock", "config.json", "metrics.json"
 TAIL = 20
@@ -31,9 +31,14 @@ class JobError(RuntimeError):
 def finished(job: Job) -> bool:
     """Whether nothing is left to do: stages trained to their end; and where the
     outcome is an evaluation, one of this config by the code as it is."""
+    stage = job.config["stages"][job.last]
+    last = [stage["num_steps"]]
     if not job.evaluates:
-        steps = list_steps(job.folder / job.last / CHECKPOINTS)
-        return steps[-1:] == [job.config["stages"][job.last]["num_steps"]]
+        return list_steps(job.folder / job.last / NEWEST)[-1:] == last
+    if stage.get("keep_best"):
+        if list_steps(job.folder / job.last / NEWEST)[-1:] != last:
+            return False  # a better state may come
+        last = list_steps(job.folder / job.last / BEST)[-1:]
     path = job.folder / METRICS
     if not path.exists():
         return False
@@ -44,7 +49,7 @@ def finished(job: Job) -> bool:
     text = json.dumps(resolved(job.config), sort_keys=True)
     expected = {
         "stage": job.last,
-        "step": job.config["stages"][job.last]["num_steps"],
+        "step": last[0],
         "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "code_sha256": provenance.code_sha256(),
     }

@@ -1,6 +1,7 @@
 """The state at which an observed scalar was least, kept in a folder of its own.
 
-``<stage>/best/<step>`` is a checkpoint like those beside it. What it was chosen by
+``<stage>/best/<step>`` is a checkpoint like those beside it, and the one that sampling
+and evaluating take (``lsgm.training.checkpoints.find``). What it was chosen by
 stands in its ``meta``, so a resumed run goes on choosing where it stopped; a step that
 is observed again gives the same value and is not saved twice.
 """
@@ -9,8 +10,6 @@ from typing import Any
 
 from lsgm.training.checkpoints import Checkpoints
 from lsgm.training.state import TrainState
-
-FOLDER = "best"
 
 
 class Best:

@@ -34,6 +34,8 @@ import orbax.checkpoint as ocp
 import lsgm
 from lsgm.training.state import TrainState
 
+# Folders of a stage: of its newest states, and of the best where it keeps it.
+NEWEST, BEST = "checkpoints", "best"
 FORMAT = 1
 KEPT = 2
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -179,8 +181,9 @@ def list_steps(folder: pathlib.Path) -> list[int]:
 
 
 def find(path: pathlib.Path) -> pathlib.Path:
-    """The checkpoint that ``path`` means: a step's folder itself, the newest of a
-    stage's folder, or the newest of a workdir's furthest stage.
+    """The checkpoint that ``path`` means: a step's folder itself; of a stage's folder
+    the state that it is judged by, which is the best where it keeps that
+    (``lsgm.training.best``), else the newest; of a workdir, that of its furthest stage.
 
     Raises:
       CheckpointError: none there.
@@ -189,11 +192,11 @@ def find(path: pathlib.Path) -> pathlib.Path:
         raise CheckpointError(f"{path} does not exist")
     if path.name.isdigit() and _is_complete(path):
         return path
-    for folder in (path, path / "checkpoints"):
-        if steps := list_steps(folder):
-            return folder / str(steps[-1])
-    for stage in reversed(_stage_order(path)):
-        folder = path / stage / "checkpoints"
+    stages = [path / name for name in reversed(_stage_order(path))]
+    for folder in (
+        path,
+        *(s / kind for s in (path, *stages) for kind in (BEST, NEWEST)),
+    ):
         if steps := list_steps(folder):
             return folder / str(steps[-1])
     raise CheckpointError(

@@ -64,3 +64,24 @@ def test_an_evaluation_counts_for_its_config_code_and_step(tmp_path):
         assert not work.finished(one)
     path.write_text('{"card": {')
     assert not work.finished(one)
+
+
+def test_where_the_best_state_is_kept_its_evaluation_counts(tmp_path, monkeypatch):
+    """Once the stage is at its end, for a better one may come before."""
+    one = job(tmp_path)
+    one.config["stages"]["vae"]["keep_best"] = True
+    text = json.dumps(work.resolved(one.config), sort_keys=True)
+    card = {
+        "stage": "vae",
+        "step": 2,
+        "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "code_sha256": provenance.code_sha256(),
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps({"card": card}))
+    steps = {"checkpoints": [2, 3], "best": [1, 2]}
+    monkeypatch.setattr(work, "list_steps", lambda folder: steps[folder.name])
+    assert not work.finished(one)
+    steps["checkpoints"] = [3, 4]
+    assert work.finished(one)
+    steps["best"] = [2, 4]
+    assert not work.finished(one)

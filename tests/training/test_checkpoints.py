@@ -225,11 +225,13 @@ def test_find_takes_a_workdir_a_stage_or_a_step(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"stage_order": order}))
     save(tmp_path / "vae/checkpoints", 9)
     save(tmp_path / "lsgm/checkpoints", 2, 10)
+    save(tmp_path / "vae/best", 5)
     (tmp_path / "another/checkpoints").mkdir(parents=True)
     (tmp_path / "lsgm/checkpoints/11.orbax-checkpoint-tmp").mkdir()
     for path, found in {
         "": "lsgm/checkpoints/10",
-        "vae": "vae/checkpoints/9",
+        "vae": "vae/best/5",
+        "vae/checkpoints": "vae/checkpoints/9",
         "lsgm": "lsgm/checkpoints/10",
         "lsgm/checkpoints": "lsgm/checkpoints/10",
         "lsgm/checkpoints/2": "lsgm/checkpoints/2",
