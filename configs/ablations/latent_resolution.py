@@ -4,7 +4,7 @@
         --workdir=runs/latent_resolution --jobs=2
 
 ``cpu``: the 5,000 embedded digits, one scale with one group at 16x16, 8x8, 4x4 or 2x2,
-2 or 4 channels, three seeds; small networks: 24 runs took 68 minutes on two cores,
+2 or 4 channels, three seeds; small networks: 24 runs took 47 minutes on two cores,
 the page included. ``smoke``: two points of it, two steps a stage. ``celeba_hq_256``:
 the quantitative recipe with one to three scales behind one to three halvings, and
 fewer channels per group. The score prior models the deepest scale; ``prior_scales.py``
