@@ -57,7 +57,12 @@ def main(argv: list[str]) -> None:
         restored = restored._replace(model=with_sampler(restored.model))
         out = pathlib.Path(_OUT.value) if _OUT.value else path
         measure(restored, seed=_SEED.value, out=out)
-    except (ConfigError, CheckpointError, WeightsError) as error:
+    except (
+        ConfigError,
+        CheckpointError,
+        WeightsError,
+        FloatingPointError,
+    ) as error:
         sys.exit(f"error: {error}")
     print(f"{out / 'metrics.json'}\n{out / 'report.html'}")
 

@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
         for what in _WHAT.value:
             images = np.asarray(walks.pictures(run, settings, what))
             print(_write(out, what, images))
-    except (ConfigError, CheckpointError, ValueError) as error:
+    except (ConfigError, CheckpointError, ValueError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -51,7 +51,7 @@ def main(argv: list[str]) -> None:
     try:
         restored = restore(path, average=_AVERAGE.value)
         model = with_sampler(restored.model)
-    except (ConfigError, CheckpointError) as error:
+    except (ConfigError, CheckpointError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
     settings = restored.experiment.evaluation
     batch_size = _BATCH.value or settings.batch_size

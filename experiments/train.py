@@ -31,6 +31,7 @@ _REPORTED = (
     NonFiniteError,
     WriteError,
     WeightsError,
+    FloatingPointError,
 )
 _INTERRUPTED = 130  # What a shell reports of a command that Ctrl-C has ended.
 _CONFIG = config_flags.DEFINE_config_file(

@@ -2,10 +2,12 @@
 they are from real images."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 from lsgm.evaluation import plots, sampling
 from lsgm.evaluation.bound import bits_per_dim, bound_fn, estimate_bound
@@ -13,8 +15,25 @@ from lsgm.evaluation.distances import frechet, moments
 from lsgm.evaluation.realism import statistics_of
 from lsgm.evaluation.settings import Evaluation
 from lsgm.model import LatentModel
+from lsgm.samplers.base import require_finite
 from lsgm.training.observe import Observation, Observer
 from lsgm.training.state import TrainState
+
+Observe = Callable[[TrainState], Observation]
+
+
+def where_finite(observe: Observe) -> Observe:
+    """``observe``, but nothing seen, and a warning, where samples are not finite:
+    a look at a model does not end its training."""
+
+    def guarded(state: TrainState) -> Observation:
+        try:
+            return observe(state)
+        except FloatingPointError as error:
+            logging.warning("step %d: %s", int(state.step), error)
+            return Observation(scalars={})
+
+    return guarded
 
 
 def bound_observer(
@@ -58,8 +77,10 @@ def sample_observer(
         x = model.vae.preprocess(levels)
         return model.reconstruct(params, mutables, jax.random.key(2), x)
 
+    @where_finite
     def observe(state: TrainState) -> Observation:
         generated = draw(state.averaged, state.mutables, jax.random.key(1))
+        require_finite(generated.images, "samples")
         batch = next(
             iter(data.eval_batches(settings.monitor_split, num // 2, num // 2))
         )
@@ -95,6 +116,7 @@ def distance_observer(
     )
     reference = functools.cache(lambda: statistics_of(data, settings).sampled.moments)
 
+    @where_finite
     def observe(state: TrainState) -> Observation:
         drawn = sampling.batches(sample, state.averaged, state.mutables, num, 0)
         fake = moments(settings.extractor(batch.images) for batch in drawn)
