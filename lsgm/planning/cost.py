@@ -18,9 +18,9 @@ class Compiled(NamedTuple):
     """XLA's analysis of one compiled update.
 
     Attributes:
-      images: over all devices.
-      flop: floating-point operations, over all devices.
-      bytes: of arguments and temporaries on each device; the new state overwrites
+      images: on one device.
+      flop: floating-point operations of one device.
+      bytes: of arguments and temporaries on one device; the new state overwrites
         the old one.
     """
 
@@ -40,11 +40,17 @@ def step_flop(stage: Stage, vae: VAE, state: Any, batch_size: int) -> float:
 
 
 def compiled_step(stage: Stage, vae: VAE, state: Any, batch_size: int) -> Compiled:
-    """Compile the update that ``step_flop`` counts, and ask XLA."""
-    step = _lowered(stage, vae, state, batch_size).compile()
+    """Compile the update that ``step_flop`` counts, and ask XLA.
+
+    Args:
+      batch_size: images on one device, of which both figures are, however many
+        devices there are here.
+    """
+    devices = jax.local_device_count()
+    step = _lowered(stage, vae, state, devices * batch_size).compile()
     held = step.memory_analysis()
     num_bytes = held.argument_size_in_bytes + held.temp_size_in_bytes
-    return Compiled(batch_size, _flop(step), num_bytes)
+    return Compiled(batch_size, _flop(step) / devices, num_bytes)
 
 
 def _lowered(stage: Stage, vae: VAE, state: Any, batch_size: int) -> Any:
