@@ -15,7 +15,7 @@ from experiments.sampler_flags import with_sampler
 from lsgm.config import ConfigError
 from lsgm.evaluation import sampling
 from lsgm.evaluation.recalibration import recalibrate
-from lsgm.restore import restore
+from lsgm.restore import Restored, restore
 from lsgm.training.checkpoints import CheckpointError
 
 _CHECKPOINT = flags.DEFINE_string(
@@ -50,10 +50,19 @@ def main(argv: list[str]) -> None:
     path = pathlib.Path(_CHECKPOINT.value)
     try:
         restored = restore(path, average=_AVERAGE.value)
-        model = with_sampler(restored.model)
+        drawn = _draw(restored._replace(model=with_sampler(restored.model)))
     except (ConfigError, CheckpointError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
-    settings = restored.experiment.evaluation
+    out = pathlib.Path(_OUT.value) if _OUT.value else path / "samples"
+    sampling.write(drawn, out)
+    print(
+        f"{len(drawn.images)} samples, {drawn.nfe.mean():g} network calls each, "
+        f"from {restored.stage} step {restored.step}: {out / 'samples.png'}"
+    )
+
+
+def _draw(restored: Restored) -> sampling.Drawn:
+    model, settings = restored.model, restored.experiment.evaluation
     batch_size = _BATCH.value or settings.batch_size
     temperature = _TEMPERATURE.value or settings.temperature
     batches = _RECALIBRATE.value
@@ -74,13 +83,7 @@ def main(argv: list[str]) -> None:
         temperature=temperature,
         batch_statistics=settings.batch_statistics and not batches,
     )
-    drawn = sampling.draw(sample, restored.params, mutables, _NUM.value, _SEED.value)
-    out = pathlib.Path(_OUT.value) if _OUT.value else path / "samples"
-    sampling.write(drawn, out)
-    print(
-        f"{len(drawn.images)} samples, {drawn.nfe.mean():g} network calls each, "
-        f"from {restored.stage} step {restored.step}: {out / 'samples.png'}"
-    )
+    return sampling.draw(sample, restored.params, mutables, _NUM.value, _SEED.value)
 
 
 if __name__ == "__main__":

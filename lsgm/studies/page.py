@@ -19,6 +19,7 @@ from lsgm.studies.jobs import RUNS
 from lsgm.studies.measures import MEASURES
 from lsgm.studies.study import Study
 from lsgm.studies.summary import Row
+from lsgm.studies.tables import Table
 from lsgm.studies.work import METRICS
 
 TEMPLATE = pathlib.Path(__file__).parent / "study.html"
@@ -53,11 +54,14 @@ def write(
     card = common_card(rows, folder)
     (folder / "study.json").write_text(_json(study, rows, failed, card))
     (folder / "study.csv").write_text(_csv(rows, names))
-    (folder / "study.md").write_text(_markdown(study, rows, names, failed))
+    points = tables.points(study, rows, names)
+    against = tables.against_first(study, rows, names)
+    text = _markdown(study.title, points, against, failed)
+    (folder / "study.md").write_text(text)
     png = picture.draw(rows)
     if png is not None:
         (folder / "study.png").write_bytes(png)
-    page = _html(study, rows, names, failed, card, png)
+    page = _html(study, rows, points, against, failed, card, png)
     (folder / "study.html").write_text(page, encoding="utf-8")
 
 
@@ -117,28 +121,20 @@ def _csv(rows: Sequence[Row], names: Sequence[str]) -> str:
 
 
 def _markdown(
-    study: Study, rows: Sequence[Row], names: Sequence[str], failed: Mapping[str, str]
+    title: str, points: Table, against: Table | None, failed: Mapping[str, str]
 ) -> str:
-    text = f"# {study.title}\n\n{tables.points(study, rows, names).markdown()}\n"
-    against = tables.against_first(study, rows, names)
+    text = f"# {title}\n\n{points.markdown()}\n"
     if against is not None:
-        text += f"\n{_against(rows)}\n\n{against.markdown()}\n"
+        text += f"\n{against.caption}\n\n{against.markdown()}\n"
     missing = "".join(f"\n- not there: {n} ({why})" for n, why in failed.items())
     return text + missing
-
-
-def _against(rows: Sequence[Row]) -> str:
-    first = ", ".join(rows[0].labels.values())
-    return (
-        f"Differences from {first}, seed by seed; * marks those whose 95 % interval "
-        "holds no zero."
-    )
 
 
 def _html(
     study: Study,
     rows: Sequence[Row],
-    names: Sequence[str],
+    points: Table,
+    against: Table | None,
     failed: Mapping[str, str],
     card: Mapping[str, str],
     png: bytes | None,
@@ -155,8 +151,9 @@ def _html(
         style=style(),
         subtitle=html.escape(subtitle),
         failures=_failures(failed),
-        points=tables.points(study, rows, names).html(),
-        against=_differences(study, rows, names),
+        caption=html.escape(points.caption, quote=False),
+        points=points.html(),
+        against=_differences(against),
         picture=_picture(png),
         card="\n".join(
             f"<dt>{html.escape(name.replace('_', ' '))}</dt><dd>{html.escape(v)}</dd>"
@@ -165,13 +162,13 @@ def _html(
     )
 
 
-def _differences(study: Study, rows: Sequence[Row], names: Sequence[str]) -> str:
-    table = tables.against_first(study, rows, names)
-    if table is None:
+def _differences(against: Table | None) -> str:
+    if against is None:
         return ""
     return (
         "<section>\n<h2>Point against point</h2>\n"
-        f'<p class="soft">{html.escape(_against(rows))}</p>\n{table.html()}\n</section>'
+        f'<p class="soft">{html.escape(against.caption)}</p>\n{against.html()}\n'
+        "</section>"
     )
 
 

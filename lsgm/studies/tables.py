@@ -39,6 +39,7 @@ class Column(NamedTuple):
 class Table:
     """Cells are texts; those of a column of links, sequences of links."""
 
+    caption: str
     columns: Sequence[Column]
     lines: Sequence[Sequence[str | Sequence[Link]]]
 
@@ -65,6 +66,8 @@ class Table:
 def points(study: Study, rows: Sequence[Row], names: Sequence[str]) -> Table:
     """Means over seeds of these measures, and links to the runs' reports."""
     return Table(
+        caption="Means over seeds ± 95 % t intervals of the mean. Each seed links to "
+        "its run's report.",
         columns=[*_columns(study, names), Column("reports", "by seed", "links")],
         lines=[
             [*r.labels.values(), *(number(r.means.get(n)) for n in names), _links(r)]
@@ -87,7 +90,10 @@ def against_first(
     ]
     if not moved:
         return None
+    first = ", ".join(rows[0].labels.values())
     return Table(
+        caption=f"Differences from {first}, seed by seed; * marks those whose 95 % "
+        "interval holds no zero.",
         columns=_columns(study, moved),
         lines=[
             [*row.labels.values(), *(_difference(means.get(n)) for n in moved)]

@@ -32,13 +32,18 @@ def finished(job: Job) -> bool:
     """Whether nothing is left to do: stages trained to their end; and where the
     outcome is an evaluation, one of this config by the code as it is."""
     stage = job.config["stages"][job.last]
-    last = [stage["num_steps"]]
+    newest, best = (
+        list_steps(job.folder / job.last / kind)[-1:] for kind in (NEWEST, BEST)
+    )
+    judged = stage["num_steps"]
+    trained = newest == [judged]
     if not job.evaluates:
-        return list_steps(job.folder / job.last / NEWEST)[-1:] == last
+        return trained
     if stage.get("keep_best"):
-        if list_steps(job.folder / job.last / NEWEST)[-1:] != last:
+        if not trained:
             return False  # a better state may come
-        last = list_steps(job.folder / job.last / BEST)[-1:]
+        # Samples that were never finite leave none, and the newest is judged.
+        judged = (best or newest)[0]
     path = job.folder / METRICS
     if not path.exists():
         return False
@@ -49,7 +54,7 @@ def finished(job: Job) -> bool:
     text = json.dumps(resolved(job.config), sort_keys=True)
     expected = {
         "stage": job.last,
-        "step": last[0],
+        "step": judged,
         "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "code_sha256": provenance.code_sha256(),
     }

@@ -16,6 +16,17 @@ def job(folder, **fields) -> Job:
     return Job(name="x", folder=folder, config=config, **fields)
 
 
+def card_of(one: Job, *, step: int) -> dict:
+    """Of an evaluation of this job by this code."""
+    text = json.dumps(work.resolved(one.config), sort_keys=True)
+    return {
+        "stage": "vae",
+        "step": step,
+        "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "code_sha256": provenance.code_sha256(),
+    }
+
+
 def test_what_is_taken_whole_is_only_evaluated(tmp_path):
     train, evaluate = work.commands(job(tmp_path))
     assert train[0] == "experiments.train" and f"--workdir={tmp_path}" in train
@@ -49,13 +60,7 @@ def test_processes_get_the_cache_and_the_variables_of_their_share(
 def test_an_evaluation_counts_for_its_config_code_and_step(tmp_path):
     one = job(tmp_path)
     assert not work.finished(one)
-    text = json.dumps(work.resolved(one.config), sort_keys=True)
-    card = {
-        "stage": "vae",
-        "step": 4,
-        "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "code_sha256": provenance.code_sha256(),
-    }
+    card = card_of(one, step=4)
     path = tmp_path / "metrics.json"
     path.write_text(json.dumps({"card": card}))
     assert work.finished(one)
@@ -70,14 +75,7 @@ def test_where_the_best_state_is_kept_its_evaluation_counts(tmp_path, monkeypatc
     """Once the stage is at its end, for a better one may come before."""
     one = job(tmp_path)
     one.config["stages"]["vae"]["keep_best"] = True
-    text = json.dumps(work.resolved(one.config), sort_keys=True)
-    card = {
-        "stage": "vae",
-        "step": 2,
-        "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "code_sha256": provenance.code_sha256(),
-    }
-    (tmp_path / "metrics.json").write_text(json.dumps({"card": card}))
+    (tmp_path / "metrics.json").write_text(json.dumps({"card": card_of(one, step=2)}))
     steps = {"checkpoints": [2, 3], "best": [1, 2]}
     monkeypatch.setattr(work, "list_steps", lambda folder: steps[folder.name])
     assert not work.finished(one)
@@ -85,3 +83,13 @@ def test_where_the_best_state_is_kept_its_evaluation_counts(tmp_path, monkeypatc
     assert work.finished(one)
     steps["best"] = [2, 4]
     assert not work.finished(one)
+
+
+def test_where_no_best_state_was_found_the_newest_counts(tmp_path, monkeypatch):
+    one = job(tmp_path)
+    one.config["stages"]["vae"]["keep_best"] = True
+    steps = {"checkpoints": [3, 4], "best": []}
+    monkeypatch.setattr(work, "list_steps", lambda folder: steps[folder.name])
+    assert not work.finished(one)
+    (tmp_path / "metrics.json").write_text(json.dumps({"card": card_of(one, step=4)}))
+    assert work.finished(one)
