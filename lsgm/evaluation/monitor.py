@@ -2,12 +2,12 @@
 they are from real images."""
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
-from absl import logging
 
 from lsgm.evaluation import plots, sampling
 from lsgm.evaluation.bound import bits_per_dim, bound_fn, estimate_bound
@@ -30,7 +30,7 @@ def where_finite(observe: Observe) -> Observe:
         try:
             return observe(state)
         except FloatingPointError as error:
-            logging.warning("step %d: %s", int(state.step), error)
+            print(f"WARNING: step {state.step}: {error}", file=sys.stderr, flush=True)
             return Observation(scalars={})
 
     return guarded

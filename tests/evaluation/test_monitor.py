@@ -10,7 +10,7 @@ from lsgm.training.observe import Observation
 from lsgm.training.state import create
 
 
-def test_training_outlives_samples_that_are_not_finite(caplog):
+def test_training_outlives_samples_that_are_not_finite(capsys):
     params = {"vae": jnp.ones(2)}
     state = create(jax.random.key(0), params, {"vae": {}}, {"vae": optax.sgd(0.1)}, ())
     state = state.replace(step=jnp.int32(7))
@@ -24,4 +24,4 @@ def test_training_outlives_samples_that_are_not_finite(caplog):
     assert monitor.where_finite(lambda state: observe(images))(state) is seen
     images[0, 0, 0, 0] = np.nan
     assert monitor.where_finite(lambda state: observe(images))(state).scalars == {}
-    assert "step 7: samples are not all finite" in caplog.text
+    assert "step 7: samples are not all finite" in capsys.readouterr().err

@@ -81,7 +81,8 @@ def conv(x, params, stride=1, same=True):
     """Convolution of one image [h w c], normalisation, rectifier, by SciPy."""
     kernel = params["conv"]["kernel"].astype(np.float64)
     pads = [(k // 2, k // 2) if same else (0, 0) for k in kernel.shape[:2]]
-    x = np.pad(x, (*pads, (0, 0)))
+    # Of one type with the kernel: SciPy casts a buffer that it has not filled yet.
+    x = np.pad(x.astype(np.float64), (*pads, (0, 0)))
     maps = [
         sum(
             correlate(x[..., i], kernel[..., i, o], "valid", "direct")
