@@ -44,11 +44,14 @@ def draw(rows: Sequence[Row]) -> bytes | None:
         for cost, axes in zip(costs, line, strict=True):
             _panel(axes, rows, cost, quality)
     handles, labels = places[0, 0].get_legend_handles_labels()
+    columns = _columns(labels, figure.get_figwidth())
+    lines = math.ceil(len(labels) / columns)
+    figure.set_figheight(figure.get_figheight() + 0.17 * (lines - 1))
     figure.legend(
         handles,
         labels,
         loc="outside lower center",
-        ncols=min(len(labels), 5),
+        ncols=columns,
         frameon=False,
         fontsize=8,
         labelcolor=INK,
@@ -56,6 +59,12 @@ def draw(rows: Sequence[Row]) -> bytes | None:
     file = io.BytesIO()
     FigureCanvasAgg(figure).print_png(file)
     return file.getvalue()
+
+
+def _columns(labels: Sequence[str], width: float) -> int:
+    """As many columns of a legend, five at most, as fit into so many inches."""
+    column = 0.5 + 0.065 * max(map(len, labels))
+    return max(1, min(len(labels), 5, int(width / column)))
 
 
 def _differs(rows: Sequence[Row], cost: str) -> bool:

@@ -6,6 +6,8 @@ import types
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from lsgm.evaluation.report import png_size
 from lsgm.studies import page, picture, summary, tables
@@ -166,6 +168,24 @@ def test_picture_has_a_panel_for_each_cost_that_varies(made):
     width, height = png_size((made.folder / "study.png").read_bytes())
     # Calls and latent dimensions vary; seconds, near as they are, and FLOP do not.
     assert (width, height) == (200 * (3.0 * 2 + 0.4), 200 * (2.8 * 2 + 0.7))
+
+
+@pytest.mark.parametrize("columns", [1, 2, 4])
+def test_legend_of_long_labels_fits_into_the_picture(columns):
+    labels = ["geometric, unweighted-importance"] * 12
+    width = 3.0 * columns + 0.4
+    figure = Figure(figsize=(width, 6.0), layout="constrained")
+    (axes,) = figure.subplots(1, 1, squeeze=False)[0]
+    for label in labels:
+        axes.plot([0], [0], label=label)
+    legend = figure.legend(
+        loc="outside lower center",
+        ncols=picture._columns(labels, width),
+        fontsize=8,
+    )
+    FigureCanvasAgg(figure).draw()
+    box = legend.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.width
 
 
 def test_rounding_is_no_spread():
