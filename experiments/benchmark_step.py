@@ -5,14 +5,12 @@ machine. So a square matrix product is timed in the same run, and steps are comp
 by seconds times that product's rate: the work that the machine could have done.
 """
 
-import contextlib
 import dataclasses
 import importlib
 import json
 import math
 import os
 import pathlib
-import re
 import time
 from typing import Any
 
@@ -24,6 +22,7 @@ from experiments.tables import markdown_table
 from lsgm.evaluation.timing import time_calls
 from lsgm.experiment import Experiment, described
 from lsgm.launch import initial_state, mapped_update
+from lsgm.planning.peak import peak_bytes, reset_peak
 from lsgm.training.parallel import replicate, split_over_devices
 
 MODELS = {
@@ -175,22 +174,11 @@ def time_stage(
     )
 
 
-def reset_peak() -> None:
-    """Forget the process's high-water mark, where Linux lets it."""
-    with contextlib.suppress(OSError):
-        pathlib.Path("/proc/self/clear_refs").write_text("5")
-
-
 def peak_megabytes() -> float | None:
     """High-water mark of the device's memory, or else of the process's."""
     stats = jax.devices()[0].memory_stats() or {}
-    if "peak_bytes_in_use" in stats:
-        return stats["peak_bytes_in_use"] / 1e6
-    with contextlib.suppress(OSError):
-        status = pathlib.Path("/proc/self/status").read_text()
-        found = re.search(r"VmHWM:\s+(\d+) kB", status)
-        return int(found[1]) * 1024 / 1e6 if found else None
-    return None
+    peak = stats.get("peak_bytes_in_use", peak_bytes())
+    return None if peak is None else peak / 1e6
 
 
 def markdown(found: list[StepTime]) -> str:

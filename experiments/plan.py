@@ -6,7 +6,8 @@
 
 By shape evaluation and XLA's count of the lowered step: no data, no weights, nothing
 compiled. Whether it fits, and what to turn if it does not; ``docs/plan.md`` says how
-far to trust it. ``--compile`` asks XLA's own analysis of the steps as compiled here.
+far to trust it. ``--compile`` asks XLA's own analysis of the steps as compiled here,
+``--measure`` runs them and looks at the memory that they take.
 """
 
 import dataclasses
@@ -62,6 +63,12 @@ _COMPILE = flags.DEFINE_bool(
     "Compile each step for one CPU as well, and print XLA's memory and FLOP of it "
     "beside the plan's. Takes minutes, or hours for a large model.",
 )
+_MEASURE = flags.DEFINE_bool(
+    "measure",
+    False,
+    "Compile as --compile does, run each step three times on random parameters, and "
+    "print the memory that this process takes for it beside the plan's.",
+)
 _JSON = flags.DEFINE_string("json", None, "File to write the figures to as well.")
 
 
@@ -86,37 +93,46 @@ def main(argv: list[str]) -> None:
         ]
     except ConfigError as error:
         sys.exit(f"error: {error}")
-    print(text(plans, _DEVICE.value, _UTILIZATION.value))
-    if _COMPILE.value:
-        for one in plans:
-            print(comparison(one, compiled(made, one)), flush=True)
+    print(text(plans, _DEVICE.value, _UTILIZATION.value), flush=True)
+    document = []
+    for one in plans:
+        found = None
+        if _COMPILE.value or _MEASURE.value:
+            found = compiled(made, one, measure=_MEASURE.value)
+            print(comparison(one, found), flush=True)
+        document.append(figures(one, found))
     if _JSON.value:
-        document = [figures(one) for one in plans]
         pathlib.Path(_JSON.value).write_text(json.dumps(document, indent=1) + "\n")
 
 
-def compiled(made: Experiment, one: Plan) -> Compiled:
+def compiled(made: Experiment, one: Plan, *, measure: bool) -> Compiled:
     """XLA's analysis of a stage's update of the images of one device."""
     stage = made.stages[one.stage.name]
     state = abstract_state(stage, made.vae)
-    return compiled_step(stage, made.vae, state, one.images)
+    return compiled_step(stage, made.vae, state, one.images, measure=measure)
 
 
 def comparison(one: Plan, found: Compiled) -> str:
-    """A plan beside XLA's analysis, with how much the plan is off."""
+    """A plan beside what XLA says and what was measured, with how much it is off."""
     flop = found.images * one.stage.flop_per_image
+    measured = "" if found.peak is None else f", measured {beside(one, found.peak)}"
     return (
         f"compiled: stage {one.stage.name}, {found.images} images on one CPU: memory "
-        f"{found.bytes / 1e6:.0f} MB, planned {one.bytes / 1e6:.0f} "
-        f"({one.bytes / found.bytes - 1:+.0%}); FLOP {found.flop:.4g}, "
-        f"planned {flop:.4g} ({flop / found.flop - 1:+.0%})"
+        f"planned {volume(one.bytes)}, XLA {beside(one, found.bytes)}{measured}; "
+        f"FLOP planned {flop:.4g}, XLA {found.flop:.4g} ({flop / found.flop - 1:+.0%})"
     )
 
 
-def figures(one: Plan) -> dict[str, Any]:
-    """A plan as plain values."""
+def beside(one: Plan, num_bytes: float) -> str:
+    """Bytes, and how far the plan is above them."""
+    return f"{volume(num_bytes)} ({one.bytes / num_bytes - 1:+.0%})"
+
+
+def figures(one: Plan, found: Compiled | None) -> dict[str, Any]:
+    """A plan as plain values, with what is known of its step if that was compiled."""
     derived = ("days", "device_hours", "images_per_second")
-    return dataclasses.asdict(one) | {name: getattr(one, name) for name in derived}
+    values = dataclasses.asdict(one) | {name: getattr(one, name) for name in derived}
+    return values | {"compiled": None if found is None else found._asdict()}
 
 
 def text(plans: list[Plan], name: str, utilization: float) -> str:

@@ -10,23 +10,26 @@ import jax
 import jax.numpy as jnp
 
 from lsgm.launch import mapped_update
+from lsgm.planning.peak import step_peak
 from lsgm.training.stage import Stage
 from lsgm.vae import VAE
 
 
 class Compiled(NamedTuple):
-    """XLA's analysis of one compiled update.
+    """What is known of an update once it is compiled.
 
     Attributes:
       images: on one device.
-      flop: floating-point operations of one device.
-      bytes: of arguments and temporaries on one device; the new state overwrites
-        the old one.
+      flop: floating-point operations of one device, by XLA's analysis.
+      bytes: of arguments and temporaries on one device, by XLA's analysis; the new
+        state overwrites the old one.
+      peak: bytes on one device, measured; None where nothing was.
     """
 
     images: int
     flop: float
     bytes: int
+    peak: float | None
 
 
 def step_flop(stage: Stage, vae: VAE, state: Any, batch_size: int) -> float:
@@ -39,18 +42,22 @@ def step_flop(stage: Stage, vae: VAE, state: Any, batch_size: int) -> float:
     return _flop(_lowered(stage, vae, state, batch_size))
 
 
-def compiled_step(stage: Stage, vae: VAE, state: Any, batch_size: int) -> Compiled:
+def compiled_step(
+    stage: Stage, vae: VAE, state: Any, batch_size: int, *, measure: bool
+) -> Compiled:
     """Compile the update that ``step_flop`` counts, and ask XLA.
 
     Args:
-      batch_size: images on one device, of which both figures are, however many
+      batch_size: images on one device, of which all figures are, however many
         devices there are here.
+      measure: run it as well (``lsgm.planning.peak``).
     """
     devices = jax.local_device_count()
     step = _lowered(stage, vae, state, devices * batch_size).compile()
     held = step.memory_analysis()
     num_bytes = held.argument_size_in_bytes + held.temp_size_in_bytes
-    return Compiled(batch_size, _flop(step) / devices, num_bytes)
+    peak = step_peak(step, stage, vae, batch_size) if measure else None
+    return Compiled(batch_size, _flop(step) / devices, num_bytes, peak)
 
 
 def _lowered(stage: Stage, vae: VAE, state: Any, batch_size: int) -> Any:

@@ -4,7 +4,6 @@ import json
 import math
 
 import jax
-import numpy as np
 import pytest
 
 from experiments import benchmark_step as step
@@ -54,16 +53,11 @@ def test_table_and_file_hold_each_stage(tmp_path):
     assert stored[0]["gflops"] == 50.0 and stored[1]["ratio"] is None
 
 
-def test_peak_memory_is_reset_and_seen():
-    step.reset_peak()
-    before = step.peak_megabytes()
-    # So large that what other threads give back meanwhile is little beside it.
-    block = np.ones(300_000_000, np.uint8)
-    during = step.peak_megabytes()
-    assert block.sum() == 300_000_000
-    if before is None or during is None:
+def test_peak_is_that_of_the_process_where_the_device_keeps_none():
+    found = step.peak_megabytes()
+    if found is None:
         pytest.skip("no /proc here")
-    assert 200 < during - before < 400
+    assert 50 < found < 1e5
 
 
 @pytest.mark.slow

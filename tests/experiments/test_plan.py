@@ -1,13 +1,15 @@
 """The command that prices runs: what it prints, and what it refuses."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 
-from configs import demo
 from experiments import plan as command
-from lsgm import experiment
 from lsgm.planning.cost import Compiled
 from lsgm.planning.devices import DEVICES
-from lsgm.planning.plan import costs, plan
+from lsgm.planning.plan import plan
 from tests.planning.test_plan import COST, SMALL
 
 
@@ -33,7 +35,7 @@ def test_sizes_and_times_are_in_units_that_show_them():
 
 
 def test_figures_are_plain_and_complete():
-    found = command.figures(plan(COST, 16, SMALL, 0.25))
+    found = command.figures(plan(COST, 16, SMALL, 0.25), None)
     assert found["stage"]["memory"]["gradients"] == 400
     assert found["days"] > 0 and found["device"]["memory"] == 4000
 
@@ -49,19 +51,29 @@ def test_a_batch_that_does_not_divide_is_said_in_the_table():
 
 def test_a_plan_is_compared_with_what_xla_says():
     one = plan(COST, 16, SMALL, 0.25)
-    found = Compiled(images=4, flop=1.5 * 4 * COST.flop_per_image, bytes=2000)
+    found = Compiled(4, 1.5 * 4 * COST.flop_per_image, bytes=2000, peak=None)
     line = command.comparison(one, found)
-    assert "stage lsgm, 4 images" in line
-    assert "planned 0 (+10%)" in line and "planned 1.2e+10 (-33%)" in line
+    assert "stage lsgm, 4 images" in line and "measured" not in line
+    assert "XLA 0.002 MB (+10%)" in line and "XLA 1.8e+10 (-33%)" in line
+    line = command.comparison(one, found._replace(peak=2750.0))
+    assert "measured 0.00275 MB (-20%)" in line
+    assert command.figures(one, found)["compiled"]["bytes"] == 2000
 
 
 @pytest.mark.slow
-def test_plans_of_a_small_model_are_those_of_xla():
-    """Memory within 15 % and FLOP within 10 % of the compiled step, on an experiment
-    that the share of activations was not chosen on."""
-    made = experiment.described(demo.get_config("full"))
-    for cost in costs(made):
-        one = plan(cost, 1, SMALL, 0.3)
-        found = command.compiled(made, one)
-        assert abs(one.bytes / found.bytes - 1) < 0.15
-        assert abs(found.images * cost.flop_per_image / found.flop - 1) < 0.1
+@pytest.mark.parametrize("name", ["demo", "benchmark/small", "benchmark/medium"])
+def test_plans_of_small_models_are_those_of_xla_and_of_the_system(name, tmp_path):
+    """Memory within 15 % and FLOP within 10 % of the compiled step; memory within
+    15 % of what a process of its own is seen to take, where that is enough to be told
+    from threads' scratch: the demo is an experiment that the share of activations was
+    not chosen on, but takes 50 MB."""
+    file = tmp_path / "plan.json"
+    args = [f"--config=configs/{name}.py", "--measure", f"--json={file}"]
+    subprocess.run([sys.executable, "-m", "experiments.plan", *args], check=True)
+    for one in json.loads(file.read_text()):
+        found = one["compiled"]
+        flop = found["images"] * one["stage"]["flop_per_image"]
+        assert abs(one["bytes"] / found["bytes"] - 1) < 0.15
+        assert abs(flop / found["flop"] - 1) < 0.1
+        allowed = 0.15 * found["peak"] if one["bytes"] > 100e6 else 15e6
+        assert abs(one["bytes"] - found["peak"]) < allowed
