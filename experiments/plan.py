@@ -2,6 +2,7 @@
 
     python -m experiments.plan --config=configs/celeba_hq_256/quantitative.py \\
         --devices=16 --device=v100-32gb
+    python -m experiments.plan --config=configs/ablations/weighting.py   # a study
     python -m experiments.plan --recipes          # all published ones on four fleets
 
 By shape evaluation and XLA's count of the lowered step: no data, no weights, nothing
@@ -11,7 +12,6 @@ far to trust it. ``--compile`` asks XLA's own analysis of the steps as compiled 
 """
 
 import dataclasses
-import importlib
 import json
 import pathlib
 import sys
@@ -22,26 +22,17 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from experiments import plan_tables
 from experiments.flag_errors import parse_flags
-from experiments.tables import markdown_table
+from experiments.plan_tables import duration, volume
 from lsgm import experiment
 from lsgm.config import ConfigError
 from lsgm.experiment import Experiment
 from lsgm.planning.cost import Compiled, compiled_step
 from lsgm.planning.devices import DEVICES, device
 from lsgm.planning.memory import abstract_state
-from lsgm.planning.plan import Plan, StageCost, costs, plan
+from lsgm.planning.plan import Plan, costs, plan
 
-RECIPES = (
-    "cifar10.balanced",
-    "cifar10.best_fid",
-    "cifar10.best_nll",
-    "mnist.lsgm",
-    "omniglot.lsgm",
-    "celeba_hq_256.quantitative",
-    "celeba_hq_256.qualitative",
-)
-FLEETS = ((16, "v100-32gb"), (8, "a100-80gb"), (8, "h100-80gb"), (16, "tpu-v5e"))
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with a variant after a colon.", lock_config=True
 )
@@ -81,11 +72,15 @@ def main(argv: list[str]) -> None:
     jax.config.update("jax_platforms", "cpu")
     try:
         if _RECIPES.value:
-            table()
+            plan_tables.recipes(_UTILIZATION.value)
             return
         if _CONFIG.value is None:
             raise ConfigError("config", None, "name a config, or give --recipes")
         wanted = device(_DEVICE.value)
+        if "axes" in _CONFIG.value:
+            fleet = (_DEVICES.value, _DEVICE.value)
+            plan_tables.study(_CONFIG.value, fleet, _UTILIZATION.value)
+            return
         made = experiment.described(_CONFIG.value)
         plans = [
             plan(cost, _DEVICES.value, wanted, _UTILIZATION.value)
@@ -191,52 +186,6 @@ def stage_lines(one: Plan) -> Iterator[str]:
         f"{volume(pixels)} of pixels in all"
     )
     yield f"  checkpoint      {volume(held.state)}"
-
-
-def volume(num_bytes: float) -> str:
-    """Three digits, in the unit that leaves one to three before the point."""
-    units = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6))
-    unit, size = next((u for u in units if num_bytes >= u[1]), units[-1])
-    return f"{num_bytes / size:.3g} {unit}"
-
-
-def duration(days: float) -> str:
-    """In days, or below one in hours."""
-    return f"{days:.2f} days" if days >= 1 else f"{24 * days:.2f} hours"
-
-
-def table() -> None:
-    """Print the page of all recipes, row by row as they are priced."""
-    header = ["recipe", "stage", "parameters, M", "steps", "FLOP"]
-    header += [f"{number} x {name}" for number, name in FLEETS]
-    head = markdown_table(header, [], texts=2)
-    print("\n".join(head), flush=True)
-    for recipe in RECIPES:
-        config = importlib.import_module(f"configs.{recipe}").get_config()
-        for cost in costs(experiment.described(config)):
-            print(markdown_table([], [row(recipe, cost)], texts=0)[2], flush=True)
-
-
-def row(recipe: str, cost: StageCost) -> list[str]:
-    """A stage of a recipe on every fleet."""
-    return [
-        recipe,
-        cost.name,
-        f"{sum(cost.parameters.values()) / 1e6:.1f}",
-        f"{cost.num_steps:,}",
-        f"{cost.train_flop:.2g}",
-        *(cell(cost, number, name, _UTILIZATION.value) for number, name in FLEETS),
-    ]
-
-
-def cell(cost: StageCost, number: int, name: str, utilization: float) -> str:
-    """Days, and gigabytes of those there are on a device."""
-    try:
-        one = plan(cost, number, device(name), utilization)
-    except ConfigError:
-        return f"batch {cost.batch_size} does not divide"
-    most = "" if one.fits else ", too much"
-    return f"{one.days:.1f} days, {one.bytes / 1e9:.1f} GB{most}"
 
 
 if __name__ == "__main__":

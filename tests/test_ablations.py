@@ -29,9 +29,9 @@ def cheap(monkeypatch):
     """A step's cost without lowering it."""
     monkeypatch.setattr(budget, "abstract_state", lambda stage, vae: None)
     monkeypatch.setattr(budget, "step_flop", lambda stage, vae, state, num: 1.0)
-    budget._step_flop.cache_clear()
+    budget.flop.cache_clear()
     yield
-    budget._step_flop.cache_clear()
+    budget.flop.cache_clear()
 
 
 @pytest.mark.parametrize(("name", "variant"), CASES)

@@ -12,6 +12,7 @@ volume stands beside it. F is taken as proportional to b.
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 
@@ -21,6 +22,8 @@ from lsgm.planning import memory
 from lsgm.planning.cost import step_flop
 from lsgm.planning.devices import Device
 from lsgm.planning.memory import Memory
+from lsgm.training.stage import Stage
+from lsgm.vae import VAE
 
 RESERVED = 0.08  # Of a device's memory: the runtime's own, and fragmentation.
 DAY = 24 * 3600.0
@@ -107,30 +110,35 @@ class Plan:
 
 def costs(experiment: Experiment) -> list[StageCost]:
     """Of every stage, by shape evaluation and lowering; nothing is compiled."""
-    vae = experiment.vae
     found = []
     for name in experiment.stage_order:
-        stage = experiment.stages[name]
+        stage, vae = experiment.stages[name], experiment.vae
         state = memory.abstract_state(stage, vae)
-        sizes = {
-            group: sum(leaf.size for leaf in jax.tree.leaves(tree))
-            for group, tree in state.params.items()
-        }
         images = memory.IMAGES * jax.local_device_count()
-        found.append(
-            StageCost(
-                name=name,
-                num_steps=stage.num_steps,
-                batch_size=stage.batch_size,
-                image_bytes=math.prod(vae.image_shape),
-                parameters=sizes,
-                trained=tuple(stage.optimizers),
-                latents=tuple(map(_together, vae.latent_shapes)),
-                flop_per_image=step_flop(stage, vae, state, images) / images,
-                memory=memory.memory(stage, vae, state),
-            )
-        )
+        flop = step_flop(stage, vae, state, images) / images
+        found.append(stage_cost(name, stage, vae, state, flop))
     return found
+
+
+def stage_cost(
+    name: str, stage: Stage, vae: VAE, state: Any, flop_per_image: float
+) -> StageCost:
+    """Of one stage, whose ``state`` is from ``lsgm.planning.memory.abstract_state``."""
+    sizes = {
+        group: sum(leaf.size for leaf in jax.tree.leaves(tree))
+        for group, tree in state.params.items()
+    }
+    return StageCost(
+        name=name,
+        num_steps=stage.num_steps,
+        batch_size=stage.batch_size,
+        image_bytes=math.prod(vae.image_shape),
+        parameters=sizes,
+        trained=tuple(stage.optimizers),
+        latents=tuple(map(_together, vae.latent_shapes)),
+        flop_per_image=flop_per_image,
+        memory=memory.memory(stage, vae, state),
+    )
 
 
 def _together(scale: Sequence[tuple[int, ...]]) -> str:

@@ -23,6 +23,8 @@ from lsgm.config import ConfigError, build
 from lsgm.experiment import Experiment
 from lsgm.planning.cost import step_flop
 from lsgm.planning.memory import abstract_state
+from lsgm.training.stage import Stage
+from lsgm.vae import VAE
 
 # Counts of steps, of a stage itself and of its optimisers' and its KL's schedules.
 COUNTS = (
@@ -61,7 +63,7 @@ def sizes(config: Mapping[str, Any]) -> Sizes:
     last = made.stages[made.stage_order[-1]]
     init = last.objective(made.vae).init
     params, _ = jax.eval_shape(init, jax.random.key(0))
-    flops = (made.stages[n].num_steps * _flop(config, n) for n in made.stage_order)
+    flops = (made.stages[n].num_steps * flop(step(config, n)) for n in made.stage_order)
     return Sizes(
         parameters=sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)),
         latent_dims=sum(map(math.prod, _groups(made))),
@@ -84,8 +86,8 @@ def matched(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any
     for name in config["stage_order"]:
         if name not in base["stages"]:
             raise ConfigError("match", "flop", f"the base has no stage {name!r}")
-        budget = _flop(base, name) * base["stages"][name]["num_steps"]
-        steps = max(1, round(budget / _flop(config, name)))
+        budget = flop(step(base, name)) * base["stages"][name]["num_steps"]
+        steps = max(1, round(budget / flop(step(config, name))))
         stages[name] = stretched(stages[name], steps / stages[name]["num_steps"])
         stages[name]["num_steps"] = steps
     return {**config, "stages": stages}
@@ -116,15 +118,35 @@ def _scaled(name: str, value: Any, factor: float) -> Any:
     return max(min(1, value), round(scaled)) if isinstance(value, int) else scaled
 
 
-def _flop(config: Mapping[str, Any], name: str) -> float:
-    pieces = (config["vae"], config["stages"][name])
-    return _step_flop(name, *(json.dumps(piece, sort_keys=True) for piece in pieces))
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A stage's config and its VAE's; equal to another where one update is the same
+    computation.
+
+    Attributes:
+      key: both configs, but for the counts of steps.
+    """
+
+    key: str
+    name: str = dataclasses.field(compare=False)
+    vae: Mapping[str, Any] = dataclasses.field(compare=False)
+    stage: Mapping[str, Any] = dataclasses.field(compare=False)
+
+    def built(self) -> tuple[VAE, Stage]:
+        """The objects."""
+        stage = build(self.stage, f"stages.{self.name}")
+        return build(self.vae, "vae"), stage
+
+
+def step(config: Mapping[str, Any], name: str) -> Step:
+    """The update of the stage ``name`` of an experiment's config."""
+    vae, stage = config["vae"], config["stages"][name]
+    key = json.dumps([vae, stretched(stage, 0.0)], sort_keys=True)
+    return Step(key, name, vae, stage)
 
 
 @functools.cache
-def _step_flop(name: str, vae_text: str, stage_text: str) -> float:
-    """Counted once for all runs of one shape."""
-    vae = build(json.loads(vae_text), "vae")
-    stage = build(json.loads(stage_text), f"stages.{name}")
-    state = abstract_state(stage, vae)
-    return step_flop(stage, vae, state, stage.batch_size)
+def flop(step: Step) -> float:
+    """Floating-point operations of an update, counted once for all that are equal."""
+    vae, stage = step.built()
+    return step_flop(stage, vae, abstract_state(stage, vae), stage.batch_size)

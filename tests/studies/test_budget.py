@@ -19,9 +19,9 @@ def flop(monkeypatch):
 
     monkeypatch.setattr(budget, "abstract_state", lambda stage, vae: None)
     monkeypatch.setattr(budget, "step_flop", step_flop)
-    budget._step_flop.cache_clear()
+    budget.flop.cache_clear()
     yield
-    budget._step_flop.cache_clear()
+    budget.flop.cache_clear()
 
 
 def base():
@@ -42,8 +42,9 @@ def test_steps_times_flop_are_the_bases(flop):
     for config in (dear, cheap):
         found = budget.matched(config, base())
         for name in ("vae", "lsgm"):
-            cost = budget._flop(found, name) * found["stages"][name]["num_steps"]
-            there = budget._flop(base(), name) * 100
+            steps = found["stages"][name]["num_steps"]
+            cost = budget.flop(budget.step(found, name)) * steps
+            there = budget.flop(budget.step(base(), name)) * 100
             assert cost == pytest.approx(there)
     assert budget.matched(dear, base())["stages"]["vae"]["num_steps"] == 25
     assert budget.matched(cheap, base())["stages"]["lsgm"]["num_steps"] == 200
@@ -58,6 +59,21 @@ def test_schedules_are_scaled_along_and_samplers_are_not(flop):
     assert found["vae"]["kl"]["const_steps"] == 0
     assert found["lsgm"]["prior"]["sampler"]["num_steps"] == 3
     assert found["lsgm"]["log_every"] == 2
+
+
+def test_steps_that_are_one_computation_are_counted_once(flop):
+    one = budget.step(base(), "vae")
+    longer = budget.stretched(base()["stages"]["vae"], 7.0)
+    same = budget.step(replaced(base(), "stages.vae", longer, ""), "vae")
+    assert same == one and hash(same) == hash(one)
+    assert same.built()[1].num_steps == 7 * one.built()[1].num_steps
+    for key, value in (
+        ("vae.network.latent_channels", 8),
+        ("stages.vae.batch_size", 4),
+        ("stages.vae.optimizers.vae.lr.peak", 2e-3),
+    ):
+        assert budget.step(replaced(base(), key, value, ""), "vae") != one
+    assert budget.step(base(), "lsgm") != one
 
 
 def test_sizes_are_those_of_the_last_stage(flop):
