@@ -14,10 +14,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import config_flags
 
+from experiments import shapes_only
 from experiments.flag_errors import parse_flags
 from lsgm import experiment, launch
 from lsgm.config import ConfigError
@@ -41,9 +41,7 @@ def main(argv: list[str]) -> None:
     """Check everything, run what is missing, write the page."""
     if argv[1:]:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
-    logging.set_verbosity(logging.WARNING)
-    # Devices are for the jobs; here, shapes are evaluated.
-    jax.config.update("jax_platforms", "cpu")
+    shapes_only.prepare()
     folder = pathlib.Path(_WORKDIR.value).absolute()
     try:
         asked, runs, planned = prepare(_CONFIG.value, folder)

@@ -18,11 +18,10 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import jax
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import config_flags
 
-from experiments import plan_tables
+from experiments import plan_tables, shapes_only
 from experiments.flag_errors import parse_flags
 from experiments.plan_tables import duration, volume
 from lsgm import experiment
@@ -67,9 +66,7 @@ def main(argv: list[str]) -> None:
     """Evaluate shapes, print."""
     if argv[1:]:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
-    logging.set_verbosity(logging.WARNING)
-    # Shapes are evaluated here; the devices meant are elsewhere.
-    jax.config.update("jax_platforms", "cpu")
+    shapes_only.prepare()
     try:
         if _RECIPES.value:
             plan_tables.recipes(_UTILIZATION.value)

@@ -24,14 +24,19 @@ def runs(name: str, variant: str) -> list[study.Run]:
     return [run for run in found if run.seed == found[0].seed]
 
 
+def forget():
+    budget.shapes.cache_clear()
+    budget.flop.cache_clear()
+
+
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch):
     """A step's cost without lowering it."""
     monkeypatch.setattr(budget, "abstract_state", lambda stage, vae: None)
     monkeypatch.setattr(budget, "step_flop", lambda stage, vae, state, num: 1.0)
-    budget.flop.cache_clear()
+    forget()
     yield
-    budget.flop.cache_clear()
+    forget()
 
 
 @pytest.mark.parametrize(("name", "variant"), CASES)

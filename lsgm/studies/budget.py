@@ -14,7 +14,7 @@ import functools
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -132,11 +132,6 @@ class Step:
     vae: Mapping[str, Any] = dataclasses.field(compare=False)
     stage: Mapping[str, Any] = dataclasses.field(compare=False)
 
-    def built(self) -> tuple[VAE, Stage]:
-        """The objects."""
-        stage = build(self.stage, f"stages.{self.name}")
-        return build(self.vae, "vae"), stage
-
 
 def step(config: Mapping[str, Any], name: str) -> Step:
     """The update of the stage ``name`` of an experiment's config."""
@@ -145,8 +140,23 @@ def step(config: Mapping[str, Any], name: str) -> Step:
     return Step(key, name, vae, stage)
 
 
+class Shapes(NamedTuple):
+    """What a step is made of: objects, and the abstract state that it starts from."""
+
+    vae: VAE
+    stage: Stage
+    state: Any
+
+
+@functools.cache
+def shapes(step: Step) -> Shapes:
+    """Traced once for all steps that are equal."""
+    vae, stage = build(step.vae, "vae"), build(step.stage, f"stages.{step.name}")
+    return Shapes(vae, stage, abstract_state(stage, vae))
+
+
 @functools.cache
 def flop(step: Step) -> float:
     """Floating-point operations of an update, counted once for all that are equal."""
-    vae, stage = step.built()
-    return step_flop(stage, vae, abstract_state(stage, vae), stage.batch_size)
+    vae, stage, state = shapes(step)
+    return step_flop(stage, vae, state, stage.batch_size)

@@ -10,7 +10,6 @@ import pathlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from lsgm.planning.memory import abstract_state
 from lsgm.planning.plan import StageCost, stage_cost
 from lsgm.studies import budget, jobs, study
 from lsgm.studies.budget import Step
@@ -53,7 +52,6 @@ def prices(asked: Study) -> Iterator[Price]:
 
 @functools.cache
 def _cost(step: Step) -> StageCost:
-    vae, stage = step.built()
-    state = abstract_state(stage, vae)
+    vae, stage, state = budget.shapes(step)
     per_image = budget.flop(step) / stage.batch_size
     return stage_cost(step.name, stage, vae, state, per_image)

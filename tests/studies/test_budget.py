@@ -9,6 +9,11 @@ from lsgm.studies.study import replaced
 from tests import tiny
 
 
+def forget():
+    budget.shapes.cache_clear()
+    budget.flop.cache_clear()
+
+
 @pytest.fixture
 def flop(monkeypatch):
     """A step costs as many FLOP as the stage's batch has examples, plus a thousand
@@ -19,9 +24,9 @@ def flop(monkeypatch):
 
     monkeypatch.setattr(budget, "abstract_state", lambda stage, vae: None)
     monkeypatch.setattr(budget, "step_flop", step_flop)
-    budget.flop.cache_clear()
+    forget()
     yield
-    budget.flop.cache_clear()
+    forget()
 
 
 def base():
@@ -66,7 +71,6 @@ def test_steps_that_are_one_computation_are_counted_once(flop):
     longer = budget.stretched(base()["stages"]["vae"], 7.0)
     same = budget.step(replaced(base(), "stages.vae", longer, ""), "vae")
     assert same == one and hash(same) == hash(one)
-    assert same.built()[1].num_steps == 7 * one.built()[1].num_steps
     for key, value in (
         ("vae.network.latent_channels", 8),
         ("stages.vae.batch_size", 4),
