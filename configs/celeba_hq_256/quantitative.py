@@ -52,6 +52,8 @@ def get_config(arg: str = "full") -> ConfigDict:
             lsgm=dict(epochs=1000, steps_per_epoch=422, batch_size=64),
         ),
         warmup_epochs=20,
+        rates=dict(vae_lr=1e-4, prior_lr=1e-4),
+        mixing_logit_init=-6.0,
         ema_decay=0.9999,
         evaluation=dict(
             batch_size=64,

@@ -33,6 +33,8 @@ def recipe(
     network: dict[str, Any],
     lengths: dict[str, dict[str, Any]],
     warmup_epochs: int,
+    rates: dict[str, float],
+    mixing_logit_init: float,
     ema_decay: float,
     evaluation: dict[str, Any],
 ) -> ConfigDict:
@@ -41,11 +43,13 @@ def recipe(
     Args:
       network: of the prior.
       lengths: epochs, steps per epoch and batch size by stage.
-      warmup_epochs: of the second stage.
+      warmup_epochs: of the second stage; rates: its learning rates, ``vae_lr`` and
+        ``prior_lr``.
+      mixing_logit_init: where the share of the network in the mixed score starts.
     """
     prior = common.score_prior(
         network=network,
-        mixing_logit_init=-6.0,
+        mixing_logit_init=mixing_logit_init,
         weighting=piece("objectives.weighting:Reweighted"),
         time_sampler=common.importance("Reweighted"),
         encoder_times=common.importance("Likelihood"),
@@ -64,7 +68,6 @@ def recipe(
                 smoke,
                 prior=prior,
                 warmup_epochs=warmup_epochs,
-                prior_lr=1e-4,
                 penalty=dict(
                     vae=common.regularization(1e-1), prior=common.regularization(1e-2)
                 ),
@@ -72,6 +75,7 @@ def recipe(
                 disjoint=True,
                 drop_inactive=0.1,
                 keep_best=not smoke,
+                **rates,
                 **lengths["lsgm"],
             ),
         ),
