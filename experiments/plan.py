@@ -36,7 +36,7 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with a variant after a colon.", lock_config=True
 )
 _DEVICES = flags.DEFINE_integer("devices", 1, "How many.", lower_bound=1)
-_DEVICE = flags.DEFINE_string("device", "a100-80gb", f"One of {', '.join(DEVICES)}.")
+_DEVICE = flags.DEFINE_enum("device", "a100-80gb", [*DEVICES], "What each is.")
 _UTILIZATION = flags.DEFINE_float(
     "utilization",
     0.3,
@@ -72,7 +72,7 @@ def main(argv: list[str]) -> None:
             plan_tables.recipes(_UTILIZATION.value)
             return
         if _CONFIG.value is None:
-            raise ConfigError("config", None, "name a config, or give --recipes")
+            sys.exit("error: name a config by --config, or give --recipes")
         wanted = device(_DEVICE.value)
         if "axes" in _CONFIG.value:
             fleet = (_DEVICES.value, _DEVICE.value)
