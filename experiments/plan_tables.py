@@ -1,6 +1,7 @@
 """Tables of prices: of all published recipes, and of a study."""
 
 import importlib
+import sys
 from typing import Any
 
 from experiments.tables import markdown_table
@@ -70,8 +71,10 @@ def study(config: Any, fleet: Fleet, utilization: float) -> None:
     print(
         f"{asked.title}, {number} x {name}, {utilization:.0%} of "
         f"{device(name).float32 / 1e12:g} TFLOP/s in float32; "
-        f"one of {seeds} seed{'s' * (seeds > 1)}\n"
+        f"one seed of {seeds}\n"
     )
+    if asked.match == "flop":
+        print("counting the FLOP of every point first, to match them", file=sys.stderr)
     header = ["job", "stage", "parameters, M", "steps", "FLOP", "time", "memory"]
     _print(markdown_table(header, [], texts=2))
     days = 0.0

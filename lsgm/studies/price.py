@@ -20,7 +20,7 @@ class Price(NamedTuple):
     """What a job trains.
 
     Attributes:
-      name: of the job, without its seed.
+      name: of the point; of a job that several share, "shared" and its folder's.
       stages: those that it takes from another job left out; a point that takes all
         has none.
     """
@@ -47,7 +47,8 @@ def prices(asked: Study) -> Iterator[Price]:
             dataclasses.replace(cost, num_steps=num)
             for cost, num in zip(costs, steps, strict=True)
         ]
-        yield Price(job.name.removesuffix(f"_seed{seed}"), tuple(found))
+        point = job.name.removesuffix(f"_seed{seed}")
+        yield Price(point if job.evaluates else f"shared {job.name}", tuple(found))
 
 
 @functools.cache

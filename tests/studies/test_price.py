@@ -27,7 +27,7 @@ def found(config):
 
 def test_shared_stages_are_priced_once(found):
     shared, *points = found
-    assert shared.name.startswith("vae_")
+    assert shared.name.startswith("shared vae_")
     assert [cost.name for cost in shared.stages] == ["vae"]
     assert [one.name for one in points] == ["on", "off"]
     assert all([cost.name for cost in one.stages] == ["lsgm"] for one in points)
@@ -66,7 +66,7 @@ def test_points_that_differ_in_steps_are_traced_once(config, monkeypatch):
 def test_page_sums_all_seeds(config, found, capsys):
     plan_tables.study(config, (1, "v100-32gb"), 0.3)
     page = capsys.readouterr().out
-    assert "one of 3 seeds" in page
+    assert "one seed of 3" in page
     rows = [line for line in page.splitlines() if line.startswith("| ")][2:]
     assert [row.split(" | ")[1] for row in rows] == ["vae", "lsgm", "lsgm"]
     plans = [
