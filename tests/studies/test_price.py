@@ -11,6 +11,7 @@ from lsgm.planning.plan import costs
 from lsgm.studies import budget, price
 from lsgm.studies.study import from_config
 from tests import tiny_study
+from tests.planning.test_plan import COST
 
 
 @pytest.fixture(scope="module")
@@ -45,24 +46,6 @@ def test_prices_are_those_of_the_experiment_alone(config, found):
         )
 
 
-def test_points_that_differ_in_steps_are_traced_once(config, monkeypatch):
-    traced = []
-    stage_cost = price.stage_cost
-
-    def counted(*args):
-        traced.append(args[0])
-        return stage_cost(*args)
-
-    monkeypatch.setattr(price, "stage_cost", counted)
-    price._cost.cache_clear()
-    key = "stages.lsgm.num_steps"
-    config = config.copy_and_resolve_references()
-    config.axes = {"length": {"short": {key: 10}, "long": {key: 30}}}
-    _, short, long = price.prices(from_config(config))
-    assert traced == ["vae", "lsgm"]
-    assert 3 * short.stages[0].train_flop == long.stages[0].train_flop
-
-
 def test_page_sums_all_seeds(config, found, capsys):
     plan_tables.study(config, (1, "v100-32gb"), 0.3)
     page = capsys.readouterr().out
@@ -76,3 +59,25 @@ def test_page_sums_all_seeds(config, found, capsys):
     ]
     hours = 3 * sum(one.device_hours for one in plans)
     assert plan_tables.duration(hours / 24) in page.splitlines()[-1]
+
+
+def test_points_that_differ_in_steps_are_traced_once(config, monkeypatch):
+    traced = []
+
+    def stage_cost(name, stage, vae, state, flop_per_image):
+        traced.append(name)
+        return dataclasses.replace(COST, name=name, flop_per_image=flop_per_image)
+
+    monkeypatch.setattr(budget, "abstract_state", lambda stage, vae: None)
+    monkeypatch.setattr(budget, "step_flop", lambda stage, vae, state, num: 8.0 * num)
+    monkeypatch.setattr(price, "stage_cost", stage_cost)
+    for cached in (budget.shapes, budget.flop, price._cost):
+        cached.cache_clear()
+    key = "stages.lsgm.num_steps"
+    config = config.copy_and_resolve_references()
+    config.axes = {"length": {"short": {key: 10}, "long": {key: 30}}}
+    _, short, long = price.prices(from_config(config))
+    assert traced == ["vae", "lsgm"]
+    assert 3 * short.stages[0].train_flop == long.stages[0].train_flop
+    for cached in (budget.shapes, budget.flop, price._cost):
+        cached.cache_clear()
