@@ -39,7 +39,10 @@ def step_flop(stage: Stage, vae: VAE, state: Any, batch_size: int) -> float:
     Args:
       state: from ``lsgm.planning.memory.abstract_state``.
     """
-    return _flop(_lowered(stage, vae, state, batch_size))
+    flop = _flop(_lowered(stage, vae, state, batch_size))
+    # They keep the trace, half a gigabyte for a large model.
+    jax.clear_caches()
+    return flop
 
 
 def compiled_step(

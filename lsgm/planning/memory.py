@@ -99,7 +99,9 @@ def residuals_per_image(stage: Stage, vae: VAE, state: Any) -> float:
         return jax.vjp(losses_of, trained, has_aux=True)[1]
 
     levels = jax.ShapeDtypeStruct((IMAGES, *vae.image_shape), jnp.uint8)
-    return growing_bytes(jax.eval_shape(pullback, state, levels)) / IMAGES
+    residuals = growing_bytes(jax.eval_shape(pullback, state, levels)) / IMAGES
+    jax.clear_caches()  # They keep the trace.
+    return residuals
 
 
 def growing_bytes(tree: Any) -> int:
