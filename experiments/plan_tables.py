@@ -49,13 +49,13 @@ def recipe_row(recipe: str, cost: StageCost, utilization: float) -> list[str]:
 
 
 def recipe_cell(cost: StageCost, fleet: Fleet, utilization: float) -> str:
-    """Days, and gigabytes of those there are on a device."""
+    """Time, and memory on a device."""
     number, name = fleet
     try:
         one = plan(cost, number, device(name), utilization)
     except ConfigError:
         return f"batch {cost.batch_size} does not divide"
-    return f"{one.days:.1f} days, {memory(one)}"
+    return f"{duration(one.days)}, {memory(one)}"
 
 
 def study(config: Any, fleet: Fleet, utilization: float) -> None:
