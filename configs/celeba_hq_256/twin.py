@@ -11,8 +11,8 @@ Artwork (Noto emoji), not photographs, and 3,400 of them: nothing that a twin re
 compares with the paper. They are to show the recipe run to its end as one launch: the
 same three scales, cells, flows, input skip, disjoint objective, FIR resampling,
 proposals, dropped channels, batch statistics while sampling, selection and ledger.
-Fewer channels, groups and steps, and a shorter average. ``twin32`` was run to its end:
-docs/twin32.md; ``twin64`` not yet.
+Fewer channels, groups and steps, a shorter average, higher learning rates. ``twin32``
+was run to its end: docs/twin32.md; ``twin64`` not yet.
 """
 
 from typing import Any
