@@ -56,7 +56,7 @@ _COMPILE = flags.DEFINE_bool(
 _MEASURE = flags.DEFINE_bool(
     "measure",
     False,
-    "Compile as --compile does, run each step three times on random parameters, and "
+    "Compile as --compile does, run each step five times on random parameters, and "
     "print the memory that this process takes for it beside the plan's.",
 )
 _JSON = flags.DEFINE_string("json", None, "File to write the figures to as well.")

@@ -20,7 +20,7 @@ from lsgm.training.parallel import replicate
 from lsgm.training.stage import Stage
 from lsgm.vae import VAE
 
-SETTLING_STEPS = 2
+SETTLING_STEPS, MEASURED_STEPS = 2, 3
 
 
 def step_peak(step: Any, stage: Stage, vae: VAE, batch_size: int) -> float | None:
@@ -28,8 +28,9 @@ def step_peak(step: Any, stage: Stage, vae: VAE, batch_size: int) -> float | Non
     update.
 
     Args:
-      step: compiled for ``batch_size`` images on each device; runs three times, of
-        which the last is measured: threads keep what they took for the first.
+      step: compiled for ``batch_size`` images on each device; runs five times. The
+        first two are not measured, for threads keep what they took for them; of the
+        others the least counts, for what else the process does only adds.
 
     Returns:
       None where the system does not count.
@@ -38,17 +39,18 @@ def step_peak(step: Any, stage: Stage, vae: VAE, batch_size: int) -> float | Non
     held = num_bytes(jax.tree.map(lambda leaf: leaf.addressable_data(0), state))
     devices = jax.local_device_count()
     levels = jnp.zeros((devices, batch_size, *vae.image_shape), jnp.uint8)
-    for _ in range(SETTLING_STEPS):
+    growths = []
+    for _ in range(SETTLING_STEPS + MEASURED_STEPS):
+        _return_free_memory()
+        if not reset_peak():
+            return None
+        before = _counted("VmRSS")
         state, _ = jax.block_until_ready(step(state, levels))
-    _return_free_memory()
-    if not reset_peak():
-        return None
-    before = _counted("VmRSS")
-    jax.block_until_ready(step(state, levels))
-    after = peak_bytes()
-    if before is None or after is None:
-        return None
-    return held + (after - before) / devices
+        after = peak_bytes()
+        if before is None or after is None:
+            return None
+        growths.append(after - before)
+    return held + min(growths[SETTLING_STEPS:]) / devices
 
 
 def reset_peak() -> bool:
