@@ -12,7 +12,13 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import (
+    FuncFormatter,
+    Locator,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+)
 
 from lsgm.evaluation.curves import INK, PALE
 from lsgm.studies.measures import MEASURES
@@ -132,7 +138,7 @@ def _frame(axes: Axes, cost: str, quality: str) -> None:
     axes.set_xscale("log")
     unit = f", {x.unit}" if x.unit else ""
     axes.set_xlabel(f"{x.label}{unit}", fontsize=8.5, color=INK)
-    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+    axes.xaxis.set_major_locator(_locator(*axes.get_xlim()))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.tick_params(which="both", labelsize=8, colors=INK, length=0)
@@ -140,3 +146,11 @@ def _frame(axes: Axes, cost: str, quality: str) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(PALE)
+
+
+def _locator(low: float, high: float) -> Locator:
+    """Ticks whose labels have room: round ones, powers of ten where there are many,
+    even ones where there may be none."""
+    if high < 3 * low:
+        return MaxNLocator(3)
+    return LogLocator(10, subs=(1, 2, 5) if high < 50 * low else (1,))

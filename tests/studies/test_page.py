@@ -188,6 +188,24 @@ def test_legend_of_long_labels_fits_into_the_picture(columns):
     assert box.x0 >= 0 and box.x1 <= figure.bbox.width
 
 
+@pytest.mark.parametrize("ratio", [1.01, 1.3, 2.9, 3.5, 30.0, 3000.0])
+def test_ticks_are_there_and_do_not_touch(ratio):
+    figure = Figure(figsize=(3.4, 3.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([5.1624336e8, 5.1624336e8 * ratio], [1, 2])
+    picture._frame(axes, "train_flop", "bound")
+    FigureCanvasAgg(figure).draw()
+    low, high = axes.get_xlim()
+    labels = [
+        label.get_window_extent()
+        for value, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+        if low <= value <= high
+    ]
+    assert labels
+    pairs = zip(labels, labels[1:], strict=False)
+    assert all(left.x1 < right.x0 for left, right in pairs)
+
+
 def test_rounding_is_no_spread():
     assert tables.number(summary.mean([0.1 + 0.2, 0.3, 0.3])) == "0.3000"
     assert tables.number(summary.mean([1.0, 2.0])) == "1.5 ± 6.4"
