@@ -8,6 +8,7 @@ import pytest
 
 from lsgm import experiment
 from lsgm.studies import budget, study
+from tests.studies.test_budget import forget
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs" / "ablations"
 STUDIES = {
@@ -22,11 +23,6 @@ def runs(name: str, variant: str) -> list[study.Run]:
     module = importlib.import_module(f"configs.ablations.{name}")
     found = study.runs(study.from_config(module.get_config(variant)))
     return [run for run in found if run.seed == found[0].seed]
-
-
-def forget():
-    budget.shapes.cache_clear()
-    budget.flop.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -39,13 +39,14 @@ def prices(asked: Study) -> Iterator[Price]:
     seed = asked.seeds[0]
     runs = [run for run in study.runs(asked) if run.seed == seed]
     for job in jobs.of_runs(runs, pathlib.Path()):
-        order = job.config["stage_order"]
-        names = [name for name in order if name not in job.taken]
-        costs = (_cost(budget.step(job.config, name)) for name in names)
-        steps = (job.config["stages"][name]["num_steps"] for name in names)
+        stages = job.config["stages"]
         found = [
-            dataclasses.replace(cost, num_steps=num)
-            for cost, num in zip(costs, steps, strict=True)
+            dataclasses.replace(
+                _cost(budget.step(job.config, name)),
+                num_steps=stages[name]["num_steps"],
+            )
+            for name in job.config["stage_order"]
+            if name not in job.taken
         ]
         point = job.name.removesuffix(f"_seed{seed}")
         yield Price(point if job.evaluates else f"shared {job.name}", tuple(found))
