@@ -14,13 +14,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import common
-from configs.common import piece
+from configs import pieces
+from configs.pieces import piece
 
 
 def small_vae() -> dict[str, Any]:
     """32 latents, 4x4x2."""
-    return common.small_nvae(
+    return pieces.small_nvae(
         base_channels=8,
         channel_mult=(1, 2, 4, 8),
         preprocess_blocks=3,
@@ -33,10 +33,10 @@ def small_vae() -> dict[str, Any]:
 
 def get_config(arg: str = "full") -> ConfigDict:
     """The demo; ``smoke`` takes two steps a stage."""
-    smoke = common.variant(arg, "full", "smoke") == "smoke"
-    return common.laptop_run(
+    smoke = pieces.variant(arg, "full", "smoke") == "smoke"
+    return pieces.laptop_run(
         smoke,
-        source=piece("data.mnist5k:MNIST5k"),
+        source=piece("data.sources.mnist5k:MNIST5k"),
         vae=small_vae(),
         channel_mult=(1,),
         steps=(1100, 1300),
@@ -45,8 +45,8 @@ def get_config(arg: str = "full") -> ConfigDict:
         coeff_max=0.5,
         samples=2,
         rates=(3e-4, 2e-3),
-        evaluation=common.evaluation(
+        evaluation=pieces.evaluation(
             smoke,
-            extractor=piece("evaluation.features:ClassifierFeatures"),
+            extractor=piece("features.classifier:ClassifierFeatures"),
         ),
     )

@@ -19,8 +19,8 @@ from ml_collections import config_flags
 
 from experiments import shapes_only
 from experiments.flag_errors import parse_flags
-from lsgm import experiment, launch
 from lsgm.config import ConfigError
+from lsgm.runs import experiment, train
 from lsgm.studies import executors, jobs, page, schedule, study, summary, work
 from lsgm.studies.jobs import Job
 from lsgm.studies.study import Run, Study
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
     try:
         asked, runs, planned = prepare(_CONFIG.value, folder)
         failed = {} if _PAGE.value else run(planned, folder)
-    except (ConfigError, launch.WorkdirError) as error:
+    except (ConfigError, train.WorkdirError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("\nstopped. The same command goes on from there.")
@@ -61,7 +61,7 @@ def prepare(config: Any, folder: pathlib.Path) -> tuple[Study, list[Run], list[J
 
     Raises:
       ConfigError: in the study, or in the experiment of a run.
-      launch.WorkdirError: a folder holds a run of another config.
+      train.WorkdirError: a folder holds a run of another config.
     """
     asked = study.from_config(config)
     runs = study.runs(asked)
@@ -74,7 +74,7 @@ def prepare(config: Any, folder: pathlib.Path) -> tuple[Study, list[Run], list[J
     planned = jobs.of_runs(runs, folder)
     if not _PAGE.value:
         for job in planned:
-            launch.claim(job.folder, work.resolved(job.config))
+            train.claim(job.folder, work.resolved(job.config))
     return asked, runs, planned
 
 

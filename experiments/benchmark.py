@@ -23,17 +23,15 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from experiments import (
-    benchmark_data,
-    benchmark_samplers,
-    benchmark_samplers_report,
-    benchmark_step,
-    benchmark_variance,
-)
 from experiments.flag_errors import parse_flags
-from lsgm import experiment
+from lsgm.benchmarks import data as reading
+from lsgm.benchmarks import samplers as tournament
+from lsgm.benchmarks import samplers_report
+from lsgm.benchmarks import step as steps
+from lsgm.benchmarks import variance as estimators
 from lsgm.config import ConfigError
-from lsgm.restore import restore, subject_of
+from lsgm.runs import experiment
+from lsgm.runs.restore import restore, subject_of
 from lsgm.training.checkpoints import CheckpointError
 
 _OUT = flags.DEFINE_string("out", None, "Folder to write to.", required=True)
@@ -47,7 +45,7 @@ _T_MIN = flags.DEFINE_float(
     "t_min", 1e-2, "variance: start of the integral.", lower_bound=0, upper_bound=1
 )
 _MODELS = flags.DEFINE_multi_enum(
-    "model", ["S", "M"], [*benchmark_step.MODELS], "step: which sizes; may be repeated."
+    "model", ["S", "M"], [*steps.MODELS], "step: which sizes; may be repeated."
 )
 _STAGES = flags.DEFINE_multi_enum(
     "stage", ["vae", "lsgm"], ["vae", "lsgm"], "step: which stages; may be repeated."
@@ -71,7 +69,7 @@ _NUM = flags.DEFINE_integer(
 )
 _CALLS = flags.DEFINE_list(
     "calls",
-    [str(number) for number in benchmark_samplers.CALLS],
+    [str(number) for number in tournament.CALLS],
     "samplers: network calls of the fixed-grid samplers.",
 )
 _DRAWS = flags.DEFINE_integer(
@@ -94,23 +92,23 @@ _SECONDS = flags.DEFINE_float("seconds", 10.0, "data: timed.", lower_bound=0)
 def variance(out: pathlib.Path) -> str:
     """Write ``variance.md`` and ``variance.csv``."""
     setting = (_BATCHES.value, _BATCH_SIZE.value, _T_MIN.value)
-    found = list(benchmark_variance.rows(*setting))
-    text = benchmark_variance.markdown(found, *setting)
-    benchmark_variance.write(found, text, out)
+    found = list(estimators.rows(*setting))
+    text = estimators.markdown(found, *setting)
+    estimators.write(found, text, out)
     return text
 
 
 def step(out: pathlib.Path) -> str:
     """Write ``step.md`` and ``step.json``."""
-    benchmark_step.limit_threads(_THREADS.value)
+    steps.limit_threads(_THREADS.value)
     found = []
     for model in _MODELS.value:
         for stage in _STAGES.value:
             trace = _PROFILE.value and pathlib.Path(_PROFILE.value) / f"{model}-{stage}"
-            row = benchmark_step.time_stage(model, stage, _STEPS.value, trace or None)
+            row = steps.time_stage(model, stage, _STEPS.value, trace or None)
             found.append(row)
-    text = benchmark_step.markdown(found)
-    benchmark_step.write(found, text, out)
+    text = steps.markdown(found)
+    steps.write(found, text, out)
     return text
 
 
@@ -125,17 +123,17 @@ def samplers(out: pathlib.Path) -> str:
         restored = restore(pathlib.Path(_CHECKPOINT.value), config=_CONFIG.value)
         experiment.check_data(restored.experiment)
         subject = subject_of(restored, seed=0)
-        settings = benchmark_samplers.Settings(
+        settings = tournament.Settings(
             seeds=_SEEDS.value,
             num_samples=_NUM.value,
             calls=calls,
             num_draws=_DRAWS.value,
         )
-        rows, notes = benchmark_samplers.play(subject, settings)
+        rows, notes = tournament.play(subject, settings)
     except (ConfigError, CheckpointError) as error:
         sys.exit(f"error: {error}")
-    card = benchmark_samplers_report.card(subject, settings)
-    return benchmark_samplers_report.write(rows, card, notes, out)
+    card = samplers_report.card(subject, settings)
+    return samplers_report.write(rows, card, notes, out)
 
 
 def data(out: pathlib.Path) -> str:
@@ -144,14 +142,14 @@ def data(out: pathlib.Path) -> str:
         if _CONFIG.value is None or _STEP_SECONDS.value is None:
             raise ConfigError("", None, "data wants --config and --step_seconds")
         described = experiment.described(_CONFIG.value)
-        rates = benchmark_data.measure(described.data, _SECONDS.value)
+        rates = reading.measure(described.data, _SECONDS.value)
     except ConfigError as error:
         sys.exit(f"error: {error}")
     setting: Any = dict(step_seconds=_STEP_SECONDS.value, hosts=_HOSTS.value)
     sizes = {name: s.batch_size for name, s in described.stages.items()}
-    found = benchmark_data.needs(rates, sizes, **setting)
-    text = benchmark_data.markdown(rates, found, **setting)
-    benchmark_data.write(rates, found, text, out)
+    found = reading.needs(rates, sizes, **setting)
+    text = reading.markdown(rates, found, **setting)
+    reading.write(rates, found, text, out)
     return text
 
 

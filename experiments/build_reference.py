@@ -16,10 +16,10 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from experiments.flag_errors import parse_flags
-from lsgm import experiment
 from lsgm.config import ConfigError
-from lsgm.evaluation import reference
-from lsgm.evaluation.weights_file import WeightsError
+from lsgm.features import reference
+from lsgm.features.weights_file import WeightsError
+from lsgm.runs import experiment
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with a variant after a colon.", lock_config=True

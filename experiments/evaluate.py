@@ -21,8 +21,8 @@ from experiments.flag_errors import parse_flags
 from experiments.sampler_flags import with_sampler
 from lsgm.config import ConfigError
 from lsgm.evaluation import compare
-from lsgm.evaluation.weights_file import WeightsError
-from lsgm.restore import measure, restore
+from lsgm.features.weights_file import WeightsError
+from lsgm.runs.restore import measure, restore
 from lsgm.training.checkpoints import CheckpointError
 
 _CHECKPOINT = flags.DEFINE_string(

@@ -16,10 +16,11 @@ import numpy as np
 from absl import app, flags, logging
 
 from lsgm.config import ConfigError
-from lsgm.evaluation import exploration, plots, walks
-from lsgm.evaluation.exploration import Exploration
+from lsgm.evaluation.measures import exploration, walks
+from lsgm.evaluation.measures.exploration import Exploration
 from lsgm.evaluation.subject import Run
-from lsgm.restore import restore, subject_of
+from lsgm.reports import plots
+from lsgm.runs.restore import restore, subject_of
 from lsgm.training.checkpoints import CheckpointError
 
 WHAT = ("round_trip", "interpolation", "traversal")

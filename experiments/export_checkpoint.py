@@ -10,8 +10,8 @@ import sys
 
 from absl import app, flags, logging
 
-from lsgm import exchange
-from lsgm.restore import restore
+from lsgm.runs import exchange
+from lsgm.runs.restore import restore
 from lsgm.training.checkpoints import CheckpointError
 
 _CHECKPOINT = flags.DEFINE_string(

@@ -13,8 +13,8 @@ import sys
 
 from absl import app, flags, logging
 
-from lsgm import exchange
-from lsgm.launch import WorkdirError
+from lsgm.runs import exchange
+from lsgm.runs.train import WorkdirError
 from lsgm.training.checkpoints import CheckpointError
 
 _FROM = flags.DEFINE_string("from", None, "The published file.", required=True)

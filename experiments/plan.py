@@ -21,16 +21,17 @@ from typing import Any
 from absl import app, flags
 from ml_collections import config_flags
 
-from experiments import plan_tables, shapes_only
+from experiments import shapes_only
 from experiments.flag_errors import parse_flags
-from experiments.plan_tables import duration, volume
-from lsgm import experiment
 from lsgm.config import ConfigError
-from lsgm.experiment import Experiment
+from lsgm.planning import tables
 from lsgm.planning.cost import Compiled, compiled_step
 from lsgm.planning.devices import DEVICES, device
 from lsgm.planning.memory import abstract_state
 from lsgm.planning.plan import Plan, costs, plan
+from lsgm.planning.tables import duration, volume
+from lsgm.runs import experiment
+from lsgm.runs.experiment import Experiment
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with a variant after a colon.", lock_config=True
@@ -69,14 +70,14 @@ def main(argv: list[str]) -> None:
     shapes_only.prepare()
     try:
         if _RECIPES.value:
-            plan_tables.recipes(_UTILIZATION.value)
+            tables.recipes(_UTILIZATION.value)
             return
         if _CONFIG.value is None:
             sys.exit("error: name a config by --config, or give --recipes")
         wanted = device(_DEVICE.value)
         if "axes" in _CONFIG.value:
             fleet = (_DEVICES.value, _DEVICE.value)
-            plan_tables.study(_CONFIG.value, fleet, _UTILIZATION.value)
+            tables.study(_CONFIG.value, fleet, _UTILIZATION.value)
             return
         made = experiment.described(_CONFIG.value)
         plans = [

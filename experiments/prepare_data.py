@@ -28,19 +28,19 @@ import numpy as np
 from absl import app, flags, logging
 
 from lsgm.config import ConfigError, nearest
-from lsgm.data import preparation
-from lsgm.data.arrays import Npz
-from lsgm.data.base import Examples, Source
-from lsgm.data.cifar import CIFAR10
 from lsgm.data.fit import Filter, Fit
-from lsgm.data.idx import IDX
-from lsgm.data.image_folder import ImageFolder
-from lsgm.data.image_zip import ImageZip
-from lsgm.data.lmdb_source import LMDB
-from lsgm.data.parquet import Parquet
-from lsgm.data.prepare import Unreadable, prepare
-from lsgm.data.split import first, hold_out, listed
-from lsgm.data.tfrecord import TFRecord
+from lsgm.data.preparation import manifest
+from lsgm.data.preparation.prepare import Unreadable, prepare
+from lsgm.data.preparation.split import first, hold_out, listed
+from lsgm.data.sources.arrays import Npz
+from lsgm.data.sources.base import Examples, Source
+from lsgm.data.sources.cifar import CIFAR10
+from lsgm.data.sources.idx import IDX
+from lsgm.data.sources.image_folder import ImageFolder
+from lsgm.data.sources.image_zip import ImageZip
+from lsgm.data.sources.lmdb_source import LMDB
+from lsgm.data.sources.parquet import Parquet
+from lsgm.data.sources.tfrecord import TFRecord
 
 KINDS = {
     "cifar10": CIFAR10,
@@ -130,17 +130,17 @@ def _prepare() -> None:
     rate = f"{done.num_encoded / seconds:,.0f} images/s, {_PROCESSES.value} processes"
     print(f"{done.num_encoded:,} images in {seconds:,.0f} s: {rate}")
     if done.skipped:
-        record = done.folder / preparation.RECORD
+        record = done.folder / manifest.RECORD
         print(f"{len(done.skipped):,} unreadable images skipped: listed in {record}")
-    print(f"wrote {done.folder}; look at {done.folder / preparation.PREVIEW}")
+    print(f"wrote {done.folder}; look at {done.folder / manifest.PREVIEW}")
 
 
 def _verify() -> None:
     folder = pathlib.Path(_DATA_DIR.value).expanduser() / _NAME.value / _VERSION.value
-    wrong = preparation.verify(folder)
+    wrong = manifest.verify(folder)
     if wrong:
         raise ValueError(f"{folder}: {'; '.join(wrong)}")
-    about = json.loads((folder / preparation.RECORD).read_text())
+    about = json.loads((folder / manifest.RECORD).read_text())
     for split, found in about["splits"].items():
         print(f"{split}: {found['num_examples']:,} images, as prepared")
 

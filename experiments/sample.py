@@ -15,7 +15,7 @@ from experiments.sampler_flags import with_sampler
 from lsgm.config import ConfigError
 from lsgm.evaluation import sampling
 from lsgm.evaluation.recalibration import recalibrate
-from lsgm.restore import Restored, restore
+from lsgm.runs.restore import Restored, restore
 from lsgm.training.checkpoints import CheckpointError
 
 _CHECKPOINT = flags.DEFINE_string(

@@ -15,10 +15,10 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from experiments.flag_errors import parse_flags
-from lsgm import experiment, launch
 from lsgm.config import ConfigError
-from lsgm.evaluation.weights_file import WeightsError
-from lsgm.restore import measure, restore
+from lsgm.features.weights_file import WeightsError
+from lsgm.runs import experiment, train
+from lsgm.runs.restore import measure, restore
 from lsgm.training.checkpoints import CheckpointError
 from lsgm.training.guard import NonFiniteError
 from lsgm.training.loop import Interrupted
@@ -26,7 +26,7 @@ from lsgm.training.writers import WriteError
 
 _REPORTED = (
     ConfigError,
-    launch.WorkdirError,
+    train.WorkdirError,
     CheckpointError,
     NonFiniteError,
     WriteError,
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> None:
     workdir = pathlib.Path(_WORKDIR.value)
     try:
         checked = experiment.from_config(_CONFIG.value)
-        launch.train(checked, _CONFIG.value, workdir)
+        train.train(checked, _CONFIG.value, workdir)
         if checked.evaluation.ledger is not None:
             _evaluate(workdir)
     except Interrupted as saved:

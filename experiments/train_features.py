@@ -1,11 +1,11 @@
 """Train a classifier of a labelled data set, whose features measure samples.
 
     python -m experiments.train_features --config=configs/demo.py \\
-        --name="digit CNN" --out=lsgm/evaluation/weights/digit_cnn.npz
+        --name="digit CNN" --out=lsgm/features/weights/digit_cnn.npz
 
 Learns the labels of the config's ``data`` on its train split (minutes on two cores)
 and writes the weights, with their provenance beside them as ``.json``. An evaluation
-takes them as ``piece("evaluation.features:ClassifierFeatures", weights=...)``.
+takes them as ``piece("features.classifier:ClassifierFeatures", weights=...)``.
 """
 
 import dataclasses
@@ -18,9 +18,9 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from experiments.flag_errors import parse_flags
-from lsgm import experiment
 from lsgm.config import ConfigError
-from lsgm.evaluation.classifier_training import Recipe, train_and_write
+from lsgm.features.training import Recipe, train_and_write
+from lsgm.runs import experiment
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with a variant after a colon.", lock_config=True

@@ -23,6 +23,8 @@ from beartype.door import is_bearable
 from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import RequiredValueError
 
+from lsgm.moved import MOVED
+
 
 class ConfigError(ValueError):
     """A config that cannot run: names the key, the value, and what is allowed."""
@@ -97,8 +99,9 @@ def locate(spec: Mapping[str, Any], key: str) -> type[Any]:
     """Import the dataclass that ``spec["target"]`` names."""
     if not is_piece(spec):
         raise ConfigError(key, plain(spec), "expected a piece with a 'target'")
-    key, target = join(key, "target"), spec["target"]
-    if not re.fullmatch(r"[\w.]+:\w+", str(target)):
+    key, target = join(key, "target"), str(spec["target"])
+    target = MOVED.get(target, target)
+    if not re.fullmatch(r"[\w.]+:\w+", target):
         raise ConfigError(key, target, "expected 'package.module:Class'")
     module_name, class_name = target.split(":")
     try:

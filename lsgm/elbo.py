@@ -12,8 +12,8 @@ under training, all others N(0, I). Per latent group l
     J_prior = mean(weighted squared error) + R_prior,                      (4)
 
 with the annealing coefficient c, the balancing weights gamma (both from
-``lsgm.kl_balance``) and R of ``lsgm.networks.spectral``. Each group descends its
-own loss only; what else a loss depends on does not matter.
+``lsgm.objectives.kl_balance``) and R of ``lsgm.networks.spectral``. Each group descends
+its own loss only; what else a loss depends on does not matter.
 
 In *disjoint* training the prior is evaluated twice, with independent draws: once for
 the cross-entropy of (3), once for (4). The first may use averaged parameters of the
@@ -30,10 +30,10 @@ import jax
 import jax.numpy as jnp
 
 from lsgm import numerics
-from lsgm.kl_balance import KLSchedule, balance, group_weights
 from lsgm.model import LatentModel
 from lsgm.networks import spectral
 from lsgm.networks.initialize import evaluate
+from lsgm.objectives.kl_balance import KLSchedule, balance, group_weights
 from lsgm.priors import normal
 from lsgm.priors.base import Prior, PriorTerms
 from lsgm.typing import Array, Image, Latent, Params, PRNGKey

@@ -15,12 +15,12 @@ import numpy as np
 from lsgm.typing import Array, Float, PerExample, PRNGKey, PRNGKeys
 
 
-def expand_to(v: Float[Array, " b"], u: Float[Array, "b *d"]) -> Array:
+def expand_to(v: Float[Array, " b"], u: Float[Array, " b *d"]) -> Array:
     """Append axes to a per-example value so that it broadcasts against ``u``."""
     return v.reshape(v.shape + (1,) * (u.ndim - 1))
 
 
-def sum_per_example(u: Float[Array, "b *d"]) -> PerExample:
+def sum_per_example(u: Float[Array, " b *d"]) -> PerExample:
     """Sum over every axis but the first."""
     return jnp.sum(u, axis=tuple(range(1, u.ndim)))
 
@@ -53,7 +53,7 @@ def example_keys(key: PRNGKey, indices: Array) -> PRNGKeys:
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, indices)
 
 
-def normal(keys: PRNGKeys, shape: tuple[int, ...]) -> Float[Array, "b *d"]:
+def normal(keys: PRNGKeys, shape: tuple[int, ...]) -> Float[Array, " b *d"]:
     """Standard normal draws of ``shape`` per example, one key each."""
     # A flat draw has the same numbers and compiles ten times as fast.
     flat = jax.vmap(lambda k: jax.random.normal(k, (math.prod(shape),)))(keys)

@@ -16,11 +16,11 @@ import optax
 
 from lsgm.distributions import BernoulliLikelihood
 from lsgm.elbo import Regularization
-from lsgm.kl_balance import KLSchedule
 from lsgm.networks.layers import Conv, Dropout, GroupNorm
 from lsgm.networks.norm import BatchNorm
 from lsgm.networks.posterior import draw_posterior
 from lsgm.numerics import expand_to
+from lsgm.objectives.kl_balance import KLSchedule
 from lsgm.objectives.time_sampling import Importance
 from lsgm.objectives.weighting import Likelihood
 from lsgm.priors.score import ScorePrior

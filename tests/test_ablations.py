@@ -6,7 +6,7 @@ import pathlib
 import jax
 import pytest
 
-from lsgm import experiment
+from lsgm.runs import experiment
 from lsgm.studies import budget, study
 from tests.studies.test_budget import forget
 

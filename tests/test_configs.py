@@ -7,14 +7,14 @@ import time
 import jax
 import pytest
 
-from configs.common import piece
-from lsgm import experiment
+from configs.pieces import piece
 from lsgm.config import ConfigError
-from lsgm.evaluation.weights_file import WeightsError
+from lsgm.features.weights_file import WeightsError
+from lsgm.runs import experiment
 from tests import tiny
 
 ROOT = pathlib.Path(__file__).parents[1]
-HELPERS = ("__init__", "common", "published", "recipe", "resolved", "twin")
+HELPERS = ("__init__", "common", "paper", "pieces", "recipe", "resolved", "twin")
 RUNS = [
     path.relative_to(ROOT)
     for path in sorted((ROOT / "configs").rglob("*.py"))
@@ -125,12 +125,12 @@ def test_a_run_that_is_judged_needs_its_extractor_before_it_starts(tmp_path):
         experiment.from_config(config)
     missing = str(tmp_path / "none.pth")
     config.evaluation.extractor = piece(
-        "evaluation.inception_features:InceptionFeatures", weights=missing
+        "features.inception:InceptionFeatures", weights=missing
     )
     with pytest.raises(WeightsError, match="none.pth: no such file"):
         experiment.from_config(config)
     config.stages.lsgm.keep_best = False
     assert experiment.from_config(config)
-    config.evaluation.ledger = piece("evaluation.ledger:Ledger", source="a paper")
+    config.evaluation.ledger = piece("reports.ledger:Ledger", source="a paper")
     with pytest.raises(WeightsError, match="none.pth: no such file"):
         experiment.from_config(config)

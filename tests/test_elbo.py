@@ -9,7 +9,7 @@ import pytest
 
 from lsgm import elbo
 from lsgm.config import build
-from lsgm.kl_balance import balance, group_weights
+from lsgm.objectives.kl_balance import balance, group_weights
 from lsgm.objectives.time_sampling import Uniform
 from lsgm.priors.normal import StandardNormal
 from tests import small, tiny

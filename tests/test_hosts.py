@@ -14,8 +14,8 @@ import jax
 import numpy as np
 import pytest
 
-from lsgm.records import read_records
 from lsgm.training.checkpoints import read
+from lsgm.training.records import read_records
 
 pytestmark = [pytest.mark.slow, pytest.mark.multidevice]
 ROOT = pathlib.Path(__file__).parents[1]

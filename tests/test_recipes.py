@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lsgm import experiment
 from lsgm.config import build
 from lsgm.interop.nvae_names import layers
-from lsgm.launch import inherit
+from lsgm.runs import experiment
+from lsgm.runs.train import inherit
 from lsgm.training import state as states
 
 # Counted on the published networks: stem, pre-processing, encoder tower, pyramid,

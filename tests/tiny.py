@@ -4,8 +4,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import common
-from configs.common import piece
+from configs import pieces
+from configs.pieces import piece
 
 
 def config(**stage: Any) -> ConfigDict:
@@ -17,7 +17,7 @@ def config(**stage: Any) -> ConfigDict:
     shared = (
         dict(
             kl=piece(
-                "kl_balance:KLSchedule",
+                "objectives.kl_balance:KLSchedule",
                 coeff_min=0.1,
                 coeff_max=1.0,
                 anneal_steps=4,
@@ -33,9 +33,9 @@ def config(**stage: Any) -> ConfigDict:
         | stage
     )
     adam = piece("training.optim:Adam", lr=1e-3, clip_norm=100.0)
-    return common.new_config(
+    return pieces.new_config(
         seed=0,
-        data=common.binary_digits(piece("data.mnist5k:MNIST5k")),
+        data=pieces.binary_digits(piece("data.sources.mnist5k:MNIST5k")),
         vae=piece(
             "vae:VAE",
             image_shape=(28, 28, 1),
@@ -52,10 +52,10 @@ def config(**stage: Any) -> ConfigDict:
         stages=dict(
             vae=piece(
                 "training.stage:Stage",
-                prior=common.normal_prior(),
+                prior=pieces.normal_prior(),
                 optimizers=dict(vae=adam),
                 balance_kl=True,
-                regularization=dict(vae=common.regularization(1e-2)),
+                regularization=dict(vae=pieces.regularization(1e-2)),
                 **shared,
             ),
             lsgm=piece(
@@ -63,7 +63,7 @@ def config(**stage: Any) -> ConfigDict:
                 prior=score_prior(),
                 optimizers=dict(vae=adam, prior=adam),
                 regularization=dict(
-                    vae=common.regularization(1e-2), prior=common.regularization(1e-3)
+                    vae=pieces.regularization(1e-2), prior=pieces.regularization(1e-3)
                 ),
                 **shared,
             ),
@@ -77,7 +77,7 @@ def config(**stage: Any) -> ConfigDict:
             monitor_examples=8,
             monitor_samples=4,
             timing_repeats=1,
-            likelihood=common.ode_likelihood(
+            likelihood=pieces.ode_likelihood(
                 1e-2, num_examples=6, batch_size=4, num_samples=2
             ),
         ),
@@ -99,7 +99,7 @@ def score_prior(**fields: Any) -> dict[str, Any]:
                 dropout=0.0,
             ),
             weighting=piece("objectives.weighting:Likelihood"),
-            time_sampler=common.importance("Likelihood"),
+            time_sampler=pieces.importance("Likelihood"),
             sampler=piece("samplers.ddim:DDIM", num_steps=3),
         )
         | fields,

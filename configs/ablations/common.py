@@ -4,8 +4,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import common, demo
-from configs.common import piece
+from configs import demo, pieces
+from configs.pieces import piece
 
 MEASURES = (
     "latent_dims",
@@ -49,9 +49,9 @@ def small_base(smoke: bool, steps: tuple[int, int] = (240, 320)) -> ConfigDict:
     at only when it is trained: minutes on one core, compiling included."""
     unseen = max(steps) + 1
     periods = {} if smoke else dict(sample_every=unseen, eval_every=unseen)
-    config: Any = common.laptop_run(
+    config: Any = pieces.laptop_run(
         smoke,
-        source=piece("data.mnist5k:MNIST5k"),
+        source=piece("data.sources.mnist5k:MNIST5k"),
         vae=demo.small_vae(),
         channel_mult=(1,),
         steps=steps,
@@ -60,12 +60,12 @@ def small_base(smoke: bool, steps: tuple[int, int] = (240, 320)) -> ConfigDict:
         coeff_max=0.5,
         samples=1,
         rates=(3e-4, 2e-3),
-        evaluation=common.evaluation(
+        evaluation=pieces.evaluation(
             smoke,
             num_draws=2,
             timing_repeats=3,
             memorization=None,
-            extractor=piece("evaluation.features:ClassifierFeatures"),
+            extractor=piece("features.classifier:ClassifierFeatures"),
         ),
     )
     config.stages.lsgm.prior.network.update(

@@ -6,13 +6,13 @@
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import pieces
 from configs.ablations.common import prior_alone, small_base, study
 
 
 def get_config(arg: str = "full") -> ConfigDict:
     """The study; ``smoke`` takes two steps a stage."""
-    smoke = common.variant(arg, "full", "smoke") == "smoke"
+    smoke = pieces.variant(arg, "full", "smoke") == "smoke"
     base = small_base(smoke)
     frozen = {f"stages.lsgm.{k}": v for k, v in prior_alone(base).items()}
     return study(

@@ -15,7 +15,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import pieces
 from configs.ablations.common import small_base, study
 from configs.celeba_hq_256 import quantitative
 
@@ -25,7 +25,7 @@ LEVELS = "stages.lsgm.prior.network.channel_mult"
 
 def get_config(arg: str = "cpu") -> ConfigDict:
     """The study, in one of its sizes."""
-    size = common.variant(arg, "cpu", "smoke", "celeba_hq_256")
+    size = pieces.variant(arg, "cpu", "smoke", "celeba_hq_256")
     if size == "celeba_hq_256":
         return _celeba_hq_256()
     axes = dict(

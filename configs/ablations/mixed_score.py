@@ -6,13 +6,13 @@
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import pieces
 from configs.ablations.common import small_base, study
 
 
 def get_config(arg: str = "full") -> ConfigDict:
     """The study; ``smoke`` takes two steps a stage."""
-    smoke = common.variant(arg, "full", "smoke") == "smoke"
+    smoke = pieces.variant(arg, "full", "smoke") == "smoke"
     key = "stages.lsgm.prior.mixed"
     return study(
         title="Mixed score on 5,000 digits",

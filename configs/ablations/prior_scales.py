@@ -11,13 +11,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import pieces
 from configs.ablations.common import small_base, study
 
 
 def get_config(arg: str = "full") -> ConfigDict:
     """The study; ``smoke`` takes two steps a stage."""
-    smoke = common.variant(arg, "full", "smoke") == "smoke"
+    smoke = pieces.variant(arg, "full", "smoke") == "smoke"
     base: Any = small_base(smoke)
     base.vae.network.update(dict(preprocess_blocks=2, num_scales=2))
     levels = "stages.lsgm.prior.network.channel_mult"

@@ -9,13 +9,13 @@ the points only evaluate.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import pieces
 from configs.ablations.common import small_base, study
 
 
 def get_config(arg: str = "full") -> ConfigDict:
     """The study; ``smoke`` takes two steps a stage."""
-    smoke = common.variant(arg, "full", "smoke") == "smoke"
+    smoke = pieces.variant(arg, "full", "smoke") == "smoke"
     sampler = "stages.lsgm.prior.sampler"
     return study(
         title="Tolerance against network calls, 5,000 digits",

@@ -11,16 +11,16 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import pieces
 from configs.ablations.common import prior_alone, small_base, study
-from configs.common import piece
+from configs.pieces import piece
 
 PRIOR = "stages.lsgm.prior"
 
 
 def get_config(arg: str = "full") -> ConfigDict:
     """The study; ``smoke`` takes two steps a stage."""
-    smoke = common.variant(arg, "full", "smoke") == "smoke"
+    smoke = pieces.variant(arg, "full", "smoke") == "smoke"
     base: Any = small_base(smoke, steps=(240, 160))
     for key, value in prior_alone(base).items():
         base.stages.lsgm[key] = value
@@ -46,7 +46,7 @@ def get_config(arg: str = "full") -> ConfigDict:
 
 def _objective(weighting: str, times: str) -> dict[str, Any]:
     sampler = (
-        common.importance(weighting)
+        pieces.importance(weighting)
         if times == "importance"
         else piece("objectives.time_sampling:Uniform")
     )

@@ -8,17 +8,17 @@ objective with its proposal, the encoder reweighted from the same draw.
 
 from ml_collections import ConfigDict
 
-from configs import common
-from configs.common import piece
+from configs import pieces
+from configs.pieces import piece
 
 STEPS = 1000
 
 
 def get_config(arg: str = "full") -> ConfigDict:
     """The sizes; ``smoke`` has tiny ones."""
-    smoke = common.variant(arg, "full", "smoke") == "smoke"
+    smoke = pieces.variant(arg, "full", "smoke") == "smoke"
     cells = 1 if smoke else 2
-    network = common.small_ncsnpp(
+    network = pieces.small_ncsnpp(
         smoke,
         channels=64,
         channel_mult=(1, 1, 1),
@@ -27,11 +27,11 @@ def get_config(arg: str = "full") -> ConfigDict:
         time_channels=512,
         dropout=0.2,
     )
-    return common.new_config(
+    return pieces.new_config(
         seed=0,
         data=piece(
             "data.pipeline:Data",
-            source=common.tfds("cifar10"),
+            source=pieces.tfds("cifar10"),
             image_shape=(32, 32, 3),
         ),
         vae=piece(
@@ -53,20 +53,20 @@ def get_config(arg: str = "full") -> ConfigDict:
         ),
         stage_order=("vae", "lsgm"),
         stages=dict(
-            vae=common.small_vae_stage(smoke, STEPS, batch_size=8),
-            lsgm=common.small_lsgm_stage(
+            vae=pieces.small_vae_stage(smoke, STEPS, batch_size=8),
+            lsgm=pieces.small_lsgm_stage(
                 smoke,
                 STEPS,
                 batch_size=8,
-                prior=common.score_prior(
+                prior=pieces.score_prior(
                     network=network,
                     mixing_logit_init=-3.0,
                     weighting=piece("objectives.weighting:Unweighted"),
-                    time_sampler=common.importance("Unweighted"),
+                    time_sampler=pieces.importance("Unweighted"),
                 ),
                 prior_lr=1e-4,
                 prior_penalty=piece("elbo:Regularization", norm=1e-2),
             ),
         ),
-        evaluation=common.evaluation(smoke),
+        evaluation=pieces.evaluation(smoke),
     )

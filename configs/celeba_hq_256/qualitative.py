@@ -12,20 +12,20 @@ Algorithm 2). Stage 3: a new, wider prior on the frozen VAE, linear VPSDE.
 
 from ml_collections import ConfigDict
 
-from configs import common, published
-from configs.common import piece
+from configs import paper, pieces
+from configs.pieces import piece
 
 LEVELS = (1, 1, 2, 2, 2)
 
 
 def get_config(arg: str = "full") -> ConfigDict:
     """The run; ``smoke`` takes two steps a stage."""
-    smoke = common.variant(arg, "full", "smoke") == "smoke"
+    smoke = pieces.variant(arg, "full", "smoke") == "smoke"
     reweighted = piece("objectives.weighting:Reweighted")
-    return common.new_config(
+    return pieces.new_config(
         seed=1,
-        data=published.celeba_hq_data(),
-        vae=published.colour_vae(
+        data=paper.celeba_hq_data(),
+        vae=paper.colour_vae(
             smoke,
             size=256,
             num_bits=5,
@@ -45,7 +45,7 @@ def get_config(arg: str = "full") -> ConfigDict:
         ),
         stage_order=("vae", "lsgm", "prior"),
         stages=dict(
-            vae=published.vae_stage(
+            vae=paper.vae_stage(
                 smoke,
                 epochs=200,
                 steps_per_epoch=422,
@@ -54,16 +54,16 @@ def get_config(arg: str = "full") -> ConfigDict:
                 coeff_max=1.0,
                 penalty=3e-2,
             ),
-            lsgm=published.lsgm_stage(
+            lsgm=paper.lsgm_stage(
                 smoke,
-                prior=common.score_prior(
-                    sde=published.geometric(),
-                    network=published.ncsnpp(smoke, 256, LEVELS, fir=True, remat=True),
+                prior=pieces.score_prior(
+                    sde=paper.geometric(),
+                    network=paper.ncsnpp(smoke, 256, LEVELS, fir=True, remat=True),
                     mixing_logit_init=-6.0,
                     weighting=reweighted,
-                    time_sampler=common.importance("Reweighted", t_min=0.0),
-                    encoder_times=common.importance("Likelihood", t_min=0.0),
-                    sampler=published.sampler(smoke, 1e-5),
+                    time_sampler=pieces.importance("Reweighted", t_min=0.0),
+                    encoder_times=pieces.importance("Likelihood", t_min=0.0),
+                    sampler=paper.sampler(smoke, 1e-5),
                 ),
                 epochs=1000,
                 steps_per_epoch=422,
@@ -72,21 +72,21 @@ def get_config(arg: str = "full") -> ConfigDict:
                 prior_lr=1e-4,
                 vae_lr=8e-5,
                 penalty=dict(
-                    vae=common.regularization(1e-1), prior=common.regularization(1e-2)
+                    vae=pieces.regularization(1e-1), prior=pieces.regularization(1e-2)
                 ),
                 anneal=True,
                 disjoint=True,
                 encoder_ema=True,
                 drop_inactive=0.1,
             ),
-            prior=published.lsgm_stage(
+            prior=paper.lsgm_stage(
                 smoke,
-                prior=common.score_prior(
-                    network=published.ncsnpp(smoke, 320, LEVELS, fir=True, remat=True),
+                prior=pieces.score_prior(
+                    network=paper.ncsnpp(smoke, 320, LEVELS, fir=True, remat=True),
                     mixing_logit_init=-6.0,
                     weighting=reweighted,
-                    time_sampler=common.importance("Reweighted"),
-                    sampler=published.sampler(smoke, 1e-5),
+                    time_sampler=pieces.importance("Reweighted"),
+                    sampler=paper.sampler(smoke, 1e-5),
                 ),
                 fresh=("prior",),
                 epochs=1500,
@@ -95,14 +95,14 @@ def get_config(arg: str = "full") -> ConfigDict:
                 warmup_epochs=20,
                 prior_lr=6e-5,
                 vae_lr=None,
-                penalty=dict(prior=common.regularization(1e-2)),
+                penalty=dict(prior=pieces.regularization(1e-2)),
                 drop_inactive=0.1,
             ),
         ),
-        evaluation=common.evaluation(
+        evaluation=pieces.evaluation(
             smoke,
             batch_size=64,
             batch_statistics=True,
-            **published.test_as_held_out("validation"),
+            **paper.test_as_held_out("validation"),
         ),
     )

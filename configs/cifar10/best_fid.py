@@ -10,17 +10,17 @@ stage.
 
 from ml_collections import ConfigDict
 
-from configs import common, published
-from configs.common import piece
+from configs import paper, pieces
+from configs.pieces import piece
 
 
 def get_config(arg: str = "full") -> ConfigDict:
     """The run; ``smoke`` takes two steps a stage."""
-    smoke = common.variant(arg, "full", "smoke") == "smoke"
-    return common.new_config(
+    smoke = pieces.variant(arg, "full", "smoke") == "smoke"
+    return pieces.new_config(
         seed=1,
-        data=published.cifar10_data(),
-        vae=published.colour_vae(
+        data=paper.cifar10_data(),
+        vae=paper.colour_vae(
             smoke,
             size=32,
             num_bits=8,
@@ -36,7 +36,7 @@ def get_config(arg: str = "full") -> ConfigDict:
         ),
         stage_order=("vae", "lsgm"),
         stages=dict(
-            vae=published.vae_stage(
+            vae=paper.vae_stage(
                 smoke,
                 epochs=400,
                 steps_per_epoch=195,
@@ -45,14 +45,14 @@ def get_config(arg: str = "full") -> ConfigDict:
                 coeff_max=0.7,
                 penalty=1e-2,
             ),
-            lsgm=published.lsgm_stage(
+            lsgm=paper.lsgm_stage(
                 smoke,
-                prior=common.score_prior(
-                    network=published.ncsnpp(smoke, 512, (1, 1, 1), fir=True),
+                prior=pieces.score_prior(
+                    network=paper.ncsnpp(smoke, 512, (1, 1, 1), fir=True),
                     mixing_logit_init=-3.0,
                     weighting=piece("objectives.weighting:Unweighted"),
-                    time_sampler=common.importance("Unweighted"),
-                    sampler=published.sampler(smoke, 1e-5, t_end=1e-6),
+                    time_sampler=pieces.importance("Unweighted"),
+                    sampler=paper.sampler(smoke, 1e-5, t_end=1e-6),
                 ),
                 epochs=1875,
                 steps_per_epoch=195,
@@ -60,19 +60,19 @@ def get_config(arg: str = "full") -> ConfigDict:
                 warmup_epochs=5,
                 prior_lr=1e-4,
                 penalty=dict(
-                    vae=common.regularization(1e-2),
+                    vae=pieces.regularization(1e-2),
                     prior=piece("elbo:Regularization", norm=1e-2),
                 ),
                 anneal=True,
             ),
         ),
-        evaluation=common.evaluation(
+        evaluation=pieces.evaluation(
             smoke,
             num_samples=50_000,
-            extractor=None if smoke else published.inception(),
-            ledger=published.figures(
+            extractor=None if smoke else paper.inception(),
+            ledger=paper.figures(
                 "CIFAR-10, FID", fid=2.10, bits_per_dim=3.43, nfe=138.0
             ),
-            **published.test_as_held_out("train"),
+            **paper.test_as_held_out("train"),
         ),
     )

@@ -11,15 +11,15 @@ draw, as in LSGM's CIFAR-10 recipes. Reached: not yet run.
 
 from ml_collections import ConfigDict
 
-from configs import common
-from configs.common import piece
+from configs import pieces
+from configs.pieces import piece
 
 VAE_STEPS, PRIOR_STEPS = 60_000, 120_000
 
 
 def get_config(arg: str = "full") -> ConfigDict:
     """The run; ``smoke`` takes two steps a stage."""
-    smoke = common.variant(arg, "full", "smoke") == "smoke"
+    smoke = pieces.variant(arg, "full", "smoke") == "smoke"
     network = piece(
         "networks.ncsnpp:NCSNpp",
         channels=8 if smoke else 128,
@@ -28,11 +28,11 @@ def get_config(arg: str = "full") -> ConfigDict:
         attention_resolutions=(16,),
         fir=True,
     )
-    return common.new_config(
+    return pieces.new_config(
         seed=0,
         data=piece(
             "data.pipeline:Data",
-            source=common.tfds(
+            source=pieces.tfds(
                 "cifar10", train="train[:45000]", validation="train[45000:]"
             ),
             image_shape=(32, 32, 3),
@@ -56,20 +56,20 @@ def get_config(arg: str = "full") -> ConfigDict:
         ),
         stage_order=("vae", "lsgm"),
         stages=dict(
-            vae=common.small_vae_stage(smoke, VAE_STEPS, batch_size=64),
-            lsgm=common.small_lsgm_stage(
+            vae=pieces.small_vae_stage(smoke, VAE_STEPS, batch_size=64),
+            lsgm=pieces.small_lsgm_stage(
                 smoke,
                 PRIOR_STEPS,
                 batch_size=64,
-                prior=common.score_prior(
+                prior=pieces.score_prior(
                     network=network,
                     mixing_logit_init=-3.0,
                     weighting=piece("objectives.weighting:Unweighted"),
-                    time_sampler=common.importance("Unweighted"),
+                    time_sampler=pieces.importance("Unweighted"),
                 ),
                 prior_lr=1e-4,
                 prior_penalty=piece("elbo:Regularization", norm=1e-2),
             ),
         ),
-        evaluation=common.evaluation(smoke),
+        evaluation=pieces.evaluation(smoke),
     )

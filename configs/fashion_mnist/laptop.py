@@ -15,18 +15,18 @@ after stage ``vae``, 225.9 after stage ``lsgm``; 32 network calls per sample at 
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import pieces
 
 
 def get_config(arg: str = "full") -> ConfigDict:
     """The run; ``smoke`` takes two steps a stage."""
-    smoke = common.variant(arg, "full", "smoke") == "smoke"
-    return common.laptop_run(
+    smoke = pieces.variant(arg, "full", "smoke") == "smoke"
+    return pieces.laptop_run(
         smoke,
-        source=common.tfds(
+        source=pieces.tfds(
             "fashion_mnist", train="train[:55000]", validation="train[55000:]"
         ),
-        vae=common.small_nvae(
+        vae=pieces.small_nvae(
             base_channels=12,
             channel_mult=(1, 2, 4),
             preprocess_blocks=2,
@@ -42,11 +42,11 @@ def get_config(arg: str = "full") -> ConfigDict:
         coeff_max=0.7,
         samples=5,
         rates=(2e-4, 1e-3),
-        evaluation=common.evaluation(
+        evaluation=pieces.evaluation(
             smoke,
             num_examples=2000,
-            extractor=common.piece(
-                "evaluation.features:ClassifierFeatures", weights="fashion_cnn.npz"
+            extractor=pieces.piece(
+                "features.classifier:ClassifierFeatures", weights="fashion_cnn.npz"
             ),
         ),
     )

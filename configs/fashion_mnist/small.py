@@ -10,14 +10,14 @@ validation. Reached: not yet run.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import pieces
 
 
 def get_config(arg: str = "full") -> ConfigDict:
     """The run; ``smoke`` takes two steps a stage."""
-    return common.binary_run(
+    return pieces.binary_run(
         arg,
-        source=common.tfds(
+        source=pieces.tfds(
             "fashion_mnist", train="train[:55000]", validation="train[55000:]"
         ),
         vae_steps=30_000,

@@ -10,16 +10,16 @@ Algorithm 1).
 
 from ml_collections import ConfigDict
 
-from configs import common, published
+from configs import paper, pieces
 
 
 def get_config(arg: str = "full") -> ConfigDict:
     """The run; ``smoke`` takes two steps a stage."""
-    smoke = common.variant(arg, "full", "smoke") == "smoke"
-    return common.new_config(
+    smoke = pieces.variant(arg, "full", "smoke") == "smoke"
+    return pieces.new_config(
         seed=1,
-        data=common.binary_digits(common.tfds("mnist", train="train", test="test")),
-        vae=published.binary_vae(
+        data=pieces.binary_digits(pieces.tfds("mnist", train="train", test="test")),
+        vae=paper.binary_vae(
             smoke,
             base_channels=64,
             channel_mult=(1, 2, 2),
@@ -32,7 +32,7 @@ def get_config(arg: str = "full") -> ConfigDict:
         ),
         stage_order=("vae", "lsgm"),
         stages=dict(
-            vae=published.vae_stage(
+            vae=paper.vae_stage(
                 smoke,
                 epochs=200,
                 steps_per_epoch=300,
@@ -41,26 +41,26 @@ def get_config(arg: str = "full") -> ConfigDict:
                 coeff_max=0.7,
                 penalty=1e-2,
             ),
-            lsgm=published.lsgm_stage(
+            lsgm=paper.lsgm_stage(
                 smoke,
-                prior=common.score_prior(
-                    network=published.ncsnpp(smoke, 256, (1, 1)),
+                prior=pieces.score_prior(
+                    network=paper.ncsnpp(smoke, 256, (1, 1)),
                     mixing_logit_init=-6.0,
-                    sampler=published.sampler(smoke, 1e-5),
+                    sampler=paper.sampler(smoke, 1e-5),
                 ),
                 epochs=800,
                 steps_per_epoch=468,
                 batch_size=128,
                 warmup_epochs=20,
                 prior_lr=3e-4,
-                penalty=dict(vae=common.regularization(1e-2)),
+                penalty=dict(vae=pieces.regularization(1e-2)),
                 anneal=True,
                 drop_inactive=0.1,
             ),
         ),
-        evaluation=common.evaluation(
+        evaluation=pieces.evaluation(
             smoke,
-            ledger=published.figures("MNIST", nats=78.47),
-            **published.test_as_held_out("train"),
+            ledger=paper.figures("MNIST", nats=78.47),
+            **paper.test_as_held_out("train"),
         ),
     )

@@ -10,20 +10,20 @@ importance sampling, one draw for prior and encoder (LSGM's Algorithm 1).
 
 from ml_collections import ConfigDict
 
-from configs import common, published
+from configs import paper, pieces
 
 
 def get_config(arg: str = "full") -> ConfigDict:
     """The run; ``smoke`` takes two steps a stage."""
-    smoke = common.variant(arg, "full", "smoke") == "smoke"
-    return common.new_config(
+    smoke = pieces.variant(arg, "full", "smoke") == "smoke"
+    return pieces.new_config(
         seed=1,
-        data=common.binary_digits(
-            common.tfds(
+        data=pieces.binary_digits(
+            pieces.tfds(
                 "omniglot28", train="train", validation="train+test", test="test"
             )
         ),
-        vae=published.binary_vae(
+        vae=paper.binary_vae(
             smoke,
             base_channels=64,
             channel_mult=(1, 2),
@@ -37,7 +37,7 @@ def get_config(arg: str = "full") -> ConfigDict:
         ),
         stage_order=("vae", "lsgm"),
         stages=dict(
-            vae=published.vae_stage(
+            vae=paper.vae_stage(
                 smoke,
                 epochs=200,
                 steps_per_epoch=190,
@@ -46,12 +46,12 @@ def get_config(arg: str = "full") -> ConfigDict:
                 coeff_max=1.0,
                 penalty=1e-2,
             ),
-            lsgm=published.lsgm_stage(
+            lsgm=paper.lsgm_stage(
                 smoke,
-                prior=common.score_prior(
-                    network=published.ncsnpp(smoke, 256, (1, 1, 1)),
+                prior=pieces.score_prior(
+                    network=paper.ncsnpp(smoke, 256, (1, 1, 1)),
                     mixing_logit_init=-6.0,
-                    sampler=published.sampler(smoke, 1e-5),
+                    sampler=paper.sampler(smoke, 1e-5),
                 ),
                 epochs=1500,
                 steps_per_epoch=190,
@@ -59,15 +59,15 @@ def get_config(arg: str = "full") -> ConfigDict:
                 warmup_epochs=20,
                 prior_lr=3e-4,
                 penalty=dict(
-                    vae=common.regularization(1e-2), prior=common.regularization(1e-3)
+                    vae=pieces.regularization(1e-2), prior=pieces.regularization(1e-3)
                 ),
                 anneal=True,
                 drop_inactive=0.1,
             ),
         ),
-        evaluation=common.evaluation(
+        evaluation=pieces.evaluation(
             smoke,
-            ledger=published.figures("OMNIGLOT", nats=87.79),
-            **published.test_as_held_out("validation"),
+            ledger=paper.figures("OMNIGLOT", nats=87.79),
+            **paper.test_as_held_out("validation"),
         ),
     )

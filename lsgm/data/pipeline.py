@@ -26,9 +26,9 @@ import grain
 import numpy as np
 
 from lsgm.config import ConfigError
-from lsgm.data.base import Source
 from lsgm.data.draws import Draws, permutation
 from lsgm.data.fit import Filter, Fit
+from lsgm.data.sources.base import Source
 from lsgm.data.store import Store
 from lsgm.data.transforms import Binarize, Flip, ReduceBits, Transform
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from lsgm.data.base import Examples
 from lsgm.data.fit import Fit
+from lsgm.data.sources.base import Examples
 
 READ_THREADS = 4
 

@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 
 from lsgm.evaluation import parts
-from lsgm.evaluation.report import (
+from lsgm.reports.page import (
     Figure,
     Metric,
     figure_html,
     format_value,
     style,
 )
-from lsgm.evaluation.tables import table
+from lsgm.reports.tables import table
 
 TEMPLATE = pathlib.Path(__file__).parent / "compare.html"
 # What has to agree, by part of the evaluation, for its numbers to be compared.

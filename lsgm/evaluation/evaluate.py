@@ -4,7 +4,7 @@ An evaluation is a list of named parts, each a pure function of the subject and 
 seed. ``measure`` computes those that are not there yet (``lsgm.evaluation.parts``),
 ``write`` puts ``metrics.json``, ``per_example.npz`` and ``report.html`` into a folder.
 The held-out bound is averaged over examples and draws; how samples compare with real
-images is the matter of ``lsgm.evaluation.realism``.
+images is the matter of ``lsgm.evaluation.measures.realism``.
 """
 
 import dataclasses
@@ -18,26 +18,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lsgm.evaluation import (
+from lsgm.evaluation import parts, provenance, timing
+from lsgm.evaluation.measures import (
     bound,
-    curves,
     latents,
-    ledger,
     likelihood,
-    parts,
-    plots,
-    provenance,
     realism,
-    timing,
     walks,
 )
 from lsgm.evaluation.parts import Result
-from lsgm.evaluation.report import Figure, Section, write_report
 from lsgm.evaluation.settings import NUM_SHOWN
 from lsgm.evaluation.subject import Run, Subject
-from lsgm.evaluation.tables import headline, table
 from lsgm.priors.normal import StandardNormal
-from lsgm.records import read_records
+from lsgm.reports import curves, ledger, plots
+from lsgm.reports.page import Figure, Section, write_report
+from lsgm.reports.tables import headline, table
+from lsgm.training.records import read_records
 
 PATH_IMAGES, PATH_STEPS = 8, 9
 COLUMNS = 16

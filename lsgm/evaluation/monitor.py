@@ -9,13 +9,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from lsgm.evaluation import plots, sampling
-from lsgm.evaluation.bound import bits_per_dim, bound_fn, estimate_bound
-from lsgm.evaluation.distances import frechet, moments
-from lsgm.evaluation.realism import statistics_of
+from lsgm.evaluation import sampling
+from lsgm.evaluation.measures.bound import bits_per_dim, bound_fn, estimate_bound
+from lsgm.evaluation.measures.realism import statistics_of
 from lsgm.evaluation.settings import Evaluation
 from lsgm.model import LatentModel
+from lsgm.reports import plots
 from lsgm.samplers.base import require_finite
+from lsgm.statistics.frechet import frechet, moments
 from lsgm.training.observe import Observation, Observer
 from lsgm.training.state import TrainState
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lsgm.evaluation.report import Figure, Section
+from lsgm.reports.page import Figure, Section
 
 FOLDER = "parts"
 HEAD = "head"

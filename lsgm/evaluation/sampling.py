@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from lsgm.config import ConfigError, build
-from lsgm.evaluation.plots import save_grid
 from lsgm.model import Generated, LatentModel
+from lsgm.reports.plots import save_grid
 from lsgm.samplers.base import require_finite
 from lsgm.typing import Params, PRNGKey
 

@@ -3,12 +3,12 @@
 import dataclasses
 from typing import Any
 
-from lsgm.evaluation.exploration import Exploration
-from lsgm.evaluation.ledger import Ledger
-from lsgm.evaluation.likelihood import Likelihood
-from lsgm.evaluation.manifolds import Manifolds
-from lsgm.evaluation.memorization import Memorization
-from lsgm.evaluation.reference import Reference
+from lsgm.evaluation.measures.exploration import Exploration
+from lsgm.evaluation.measures.likelihood import Likelihood
+from lsgm.evaluation.measures.memorization import Memorization
+from lsgm.features.reference import Reference
+from lsgm.reports.ledger import Ledger
+from lsgm.statistics.manifolds import Manifolds
 
 # Samples in the report's picture.
 NUM_SHOWN = 96

@@ -67,7 +67,7 @@ def config_of(
         "target": "lsgm.training.stage:Stage",
         "prior": prior_piece(args) if with_prior else _normal(),
         "optimizers": {group: adam for group in groups},
-        "kl": {"target": "lsgm.kl_balance:KLSchedule"},
+        "kl": {"target": "lsgm.objectives.kl_balance:KLSchedule"},
         "num_steps": max(step, 1),
         "batch_size": 64,
         "reference_compatible": True,
@@ -151,7 +151,7 @@ def _data(dataset: str, vae: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "target": "lsgm.data.pipeline:Data",
         "source": {
-            "target": "lsgm.data.tfds_source:TFDS",
+            "target": "lsgm.data.sources.tfds_source:TFDS",
             "dataset": DATASETS.get(dataset, dataset),
         },
         "image_shape": vae["image_shape"],

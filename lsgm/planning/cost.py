@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lsgm.launch import mapped_update
 from lsgm.planning.peak import step_peak
+from lsgm.runs.train import mapped_update
 from lsgm.training.stage import Stage
 from lsgm.vae import VAE
 

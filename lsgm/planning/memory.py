@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lsgm.launch import initial_state
+from lsgm.runs.train import initial_state
 from lsgm.training.stage import Stage
 from lsgm.vae import VAE
 

@@ -14,8 +14,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lsgm.launch import initial_state
 from lsgm.planning.memory import num_bytes
+from lsgm.runs.train import initial_state
 from lsgm.training.parallel import replicate
 from lsgm.training.stage import Stage
 from lsgm.vae import VAE

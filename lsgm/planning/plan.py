@@ -17,11 +17,11 @@ from typing import Any
 import jax
 
 from lsgm.config import ConfigError
-from lsgm.experiment import Experiment
 from lsgm.planning import memory
 from lsgm.planning.cost import step_flop
 from lsgm.planning.devices import Device
 from lsgm.planning.memory import Memory
+from lsgm.runs.experiment import Experiment
 from lsgm.training.stage import Stage
 from lsgm.vae import VAE
 

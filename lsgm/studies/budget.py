@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 import jax
 
-from lsgm import experiment
 from lsgm.config import ConfigError, build
-from lsgm.experiment import Experiment
 from lsgm.planning.cost import step_flop
 from lsgm.planning.memory import abstract_state
+from lsgm.runs import experiment
+from lsgm.runs.experiment import Experiment
 from lsgm.training.stage import Stage
 from lsgm.vae import VAE
 

@@ -13,7 +13,7 @@ import pathlib
 import string
 from collections.abc import Mapping, Sequence
 
-from lsgm.evaluation.report import Figure, figure_html, style
+from lsgm.reports.page import Figure, figure_html, style
 from lsgm.studies import picture, tables
 from lsgm.studies.jobs import RUNS
 from lsgm.studies.measures import MEASURES

@@ -20,7 +20,7 @@ from matplotlib.ticker import (
     NullFormatter,
 )
 
-from lsgm.evaluation.curves import INK, PALE
+from lsgm.reports.curves import INK, PALE
 from lsgm.studies.measures import MEASURES
 from lsgm.studies.summary import Mean, Row
 

@@ -3,7 +3,7 @@
 A study is a config of its own, with the experiment inside:
 
     title     what the page is called
-    base      a complete experiment config (``lsgm.experiment``)
+    base      a complete experiment config (``lsgm.runs.experiment``)
     axes      {axis: {label: {"dotted.key": value, ...}, ...}, ...}
     seeds     one run of every point for each
     match     "steps": every stage trains the steps that its config says; "flop": as

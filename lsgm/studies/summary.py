@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from lsgm.records import read_records
 from lsgm.studies.budget import Sizes, sizes
 from lsgm.studies.jobs import RUNS
 from lsgm.studies.measures import MEASURES, Outcome, skipped_updates
 from lsgm.studies.study import Run, Study
 from lsgm.studies.work import METRICS
+from lsgm.training.records import read_records
 
 LEVEL = 0.95
 

@@ -11,7 +11,7 @@ import html
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from lsgm.evaluation.report import format_value
+from lsgm.reports.page import format_value
 from lsgm.studies.jobs import RUNS
 from lsgm.studies.measures import MEASURES
 from lsgm.studies.study import Study

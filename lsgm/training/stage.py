@@ -6,8 +6,8 @@ from typing import Any
 import optax
 
 from lsgm.elbo import Objective, Regularization
-from lsgm.kl_balance import KLSchedule
 from lsgm.model import LatentModel
+from lsgm.objectives.kl_balance import KLSchedule
 from lsgm.training.optim import Ema
 from lsgm.vae import VAE
 

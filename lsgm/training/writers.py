@@ -22,7 +22,7 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto import event_pb2
 
-from lsgm.records import open_records, write_record
+from lsgm.training.records import open_records, write_record
 
 # Protocol buffers come to their names at run time, out of a type checker's sight.
 Event: Any = getattr(event_pb2, "Event")  # noqa: B009

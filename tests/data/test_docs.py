@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from lsgm.data.arrays import ArrayExamples
-from lsgm.data.base import Source, require_split
 from lsgm.data.pipeline import Data
+from lsgm.data.sources.arrays import ArrayExamples
+from lsgm.data.sources.base import Source, require_split
 
 PAGE = Path(__file__).parents[2] / "docs" / "data.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
@@ -50,7 +50,7 @@ def test_published_omniglot_split(tmp_path, monkeypatch):
     """The page's program, on a file laid out like theirs: pixels by column."""
     from scipy.io import savemat
 
-    from lsgm.data.tfds_source import TFDS
+    from lsgm.data.sources.tfds_source import TFDS
 
     image = np.zeros((28, 28))
     image[3, 20], image[25, 1] = 1.0, 0.5

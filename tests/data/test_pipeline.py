@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from lsgm.config import ConfigError, build
-from lsgm.data.arrays import ArrayExamples
 from lsgm.data.pipeline import Data
+from lsgm.data.sources.arrays import ArrayExamples
 
-MNIST = dict(target="lsgm.data.mnist5k:MNIST5k")
+MNIST = dict(target="lsgm.data.sources.mnist5k:MNIST5k")
 
 
 class Numbered:
@@ -237,7 +237,10 @@ def test_impossible_requests(call, key, words):
         (dict(image_shape=[28, 28, 2]), "c 1 or 3"),
         (dict(image_shape=[32, 32, 3], grey=True), "grey = True"),
         (dict(read_threads=0), "read_threads"),
-        (dict(source=dict(target="lsgm.data.mnist5k:MNIST")), "did you mean 'MNIST5k'"),
+        (
+            dict(source=dict(target="lsgm.data.sources.mnist5k:MNIST")),
+            "did you mean 'MNIST5k'",
+        ),
     ],
 )
 def test_impossible_fields(fields, words):

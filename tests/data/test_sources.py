@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lsgm.config import ConfigError
-from lsgm.data import lmdb_source, parquet
-from lsgm.data.cifar import CIFAR10
-from lsgm.data.crc32c import POLYNOMIAL, crc32c, masked
-from lsgm.data.image_folder import ImageFolder
-from lsgm.data.image_zip import ImageZip
-from lsgm.data.layout import split_word, without_common_folder
-from lsgm.data.lmdb_source import LMDB
-from lsgm.data.parquet import Parquet
 from lsgm.data.pipeline import Data
-from lsgm.data.tf_example import Example
-from lsgm.data.tfrecord import TFRecord
+from lsgm.data.sources import lmdb_source, parquet
+from lsgm.data.sources.cifar import CIFAR10
+from lsgm.data.sources.crc32c import POLYNOMIAL, crc32c, masked
+from lsgm.data.sources.image_folder import ImageFolder
+from lsgm.data.sources.image_zip import ImageZip
+from lsgm.data.sources.layout import split_word, without_common_folder
+from lsgm.data.sources.lmdb_source import LMDB
+from lsgm.data.sources.parquet import Parquet
+from lsgm.data.sources.tf_example import Example
+from lsgm.data.sources.tfrecord import TFRecord
 
 X = np.random.default_rng(0).integers(0, 256, (7, 256, 256, 3)).astype(np.uint8)
 Y = np.array([1, 0, 2, 1, 0, 2, 1])

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from lsgm.evaluation import parts, plots, provenance
+from lsgm.evaluation import parts, provenance
 from lsgm.evaluation.parts import Result
-from lsgm.evaluation.report import Figure, Section
+from lsgm.reports import plots
+from lsgm.reports.page import Figure, Section
 
 PNG = plots.png(np.zeros((2, 2, 1), np.uint8))
 FULL = Result(

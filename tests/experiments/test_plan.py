@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from experiments import plan as command
-from experiments import plan_tables
+from lsgm.planning import tables
 from lsgm.planning.cost import Compiled
 from lsgm.planning.devices import DEVICES
 from lsgm.planning.plan import plan
@@ -29,15 +29,10 @@ def test_page_names_sizes_time_and_verdict():
 
 
 def test_sizes_and_times_are_in_units_that_show_them():
-    assert (
-        plan_tables.volume(1.06e12) == "1.06 TB" and plan_tables.volume(32e9) == "32 GB"
-    )
-    assert (
-        plan_tables.volume(44.4e6) == "44.4 MB"
-        and plan_tables.volume(400) == "0.0004 MB"
-    )
-    assert plan_tables.duration(1.5) == "1.50 days"
-    assert plan_tables.duration(0.05) == "1.20 hours"
+    assert tables.volume(1.06e12) == "1.06 TB" and tables.volume(32e9) == "32 GB"
+    assert tables.volume(44.4e6) == "44.4 MB" and tables.volume(400) == "0.0004 MB"
+    assert tables.duration(1.5) == "1.50 days"
+    assert tables.duration(0.05) == "1.20 hours"
 
 
 def test_figures_are_plain_and_complete():
@@ -47,11 +42,11 @@ def test_figures_are_plain_and_complete():
 
 
 def test_fleets_are_known_devices():
-    assert {name for _, name in plan_tables.FLEETS} <= DEVICES.keys()
+    assert {name for _, name in tables.FLEETS} <= DEVICES.keys()
 
 
 def test_a_batch_that_does_not_divide_is_said_in_the_table():
-    odd = plan_tables.recipe_cell(COST, (24, "a100-80gb"), 0.3)
+    odd = tables.recipe_cell(COST, (24, "a100-80gb"), 0.3)
     assert odd == "batch 64 does not divide"
 
 

@@ -15,7 +15,7 @@ from lsgm import config as configs
 from lsgm import elbo
 from lsgm.interop import ncsnpp_names, nvae_names
 from lsgm.interop.nvae_args import vae_of
-from lsgm.kl_balance import KLSchedule
+from lsgm.objectives.kl_balance import KLSchedule
 from lsgm.priors.score import ScoreDraws, ScorePrior
 from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.training.stage import Stage

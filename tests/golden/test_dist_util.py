@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lsgm import kl_balance, numerics
+from lsgm import numerics
 from lsgm.data.draws import Draws
 from lsgm.data.transforms import ReduceBits
 from lsgm.distributions import (
@@ -14,6 +14,7 @@ from lsgm.distributions import (
     LogisticLikelihood,
     LogisticMixtureLikelihood,
 )
+from lsgm.objectives import kl_balance
 from tests.conftest import golden_files
 
 FILES = golden_files("dist_util*.npz")

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lsgm import exchange
 from lsgm.interop import files
-from lsgm.restore import restore
+from lsgm.runs import exchange
+from lsgm.runs.restore import restore
 from tests.conftest import golden_dir, golden_files
 from tests.golden.test_ncsnpp import assert_close
 from tests.golden.vae_fixture import Golden, nchw, nhwc

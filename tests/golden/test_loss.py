@@ -9,9 +9,9 @@ import pytest
 
 from lsgm import elbo
 from lsgm.interop import ncsnpp_names, nvae_names
-from lsgm.kl_balance import balance, group_weights
 from lsgm.networks.spectral import scale_penalty, spectral_norm
 from lsgm.numerics import sum_per_example
+from lsgm.objectives.kl_balance import balance, group_weights
 from tests.conftest import golden_files
 from tests.golden.loss_fixture import PUBLISHED, QUICK, load, nchw
 

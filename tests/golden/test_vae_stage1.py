@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lsgm.interop.nvae_names import layers, to_published
-from lsgm.kl_balance import balance
 from lsgm.networks.spectral import spectral_norm
+from lsgm.objectives.kl_balance import balance
 from lsgm.training.inactive import channel_kl
 from tests.conftest import golden_files
 from tests.golden.vae_fixture import (

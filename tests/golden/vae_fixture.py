@@ -16,10 +16,10 @@ import numpy as np
 
 from lsgm.interop.nvae_args import vae_of
 from lsgm.interop.nvae_names import from_published, layers
-from lsgm.kl_balance import balance, group_weights
 from lsgm.networks.nvae_decoder import Posterior
 from lsgm.networks.spectral import scale_penalty, spectral_norm
 from lsgm.numerics import sum_per_example
+from lsgm.objectives.kl_balance import balance, group_weights
 
 KL_COEFF = 0.3
 WEIGHT_DECAY_NORM = 0.01

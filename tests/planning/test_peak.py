@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lsgm import experiment
-from lsgm.launch import mapped_update
 from lsgm.planning import memory, peak
+from lsgm.runs import experiment
+from lsgm.runs.train import mapped_update
 from tests import tiny
 
 BLOCK = 300_000_000

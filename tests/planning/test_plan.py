@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import pytest
 
 from configs.benchmark import small
-from lsgm import experiment
 from lsgm.config import ConfigError
-from lsgm.launch import initial_state
 from lsgm.planning import memory
 from lsgm.planning.devices import DEVICES, device
 from lsgm.planning.memory import Memory
 from lsgm.planning.plan import DAY, RESERVED, StageCost, plan
+from lsgm.runs import experiment
+from lsgm.runs.train import initial_state
 from tests import tiny
 
 HELD = Memory(

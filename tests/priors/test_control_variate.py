@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lsgm import elbo, experiment
+from lsgm import elbo
 from lsgm.objectives.weighting import Likelihood
+from lsgm.runs import experiment
 from lsgm.sdes.vpsde import VPSDE
 from tests import tiny
 from tests.sdes import catalog

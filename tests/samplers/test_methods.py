@@ -161,12 +161,12 @@ def test_posterior_variance_is_the_smaller():
     posterior = dataclasses.replace(kernel, variance="posterior")
     both = [sampler.table(VP)["noise"] for sampler in (kernel, posterior)]
     assert np.all(both[1][:-1] < both[0][:-1]) and both[0][-1] == both[1][-1] == 0
-    var = 1.0
+    var = start = 1.0
     table, at = posterior.table(VP), marginals(VP, posterior.table(VP)["t"])
     for k in range(9):
         gain = table["keep"][k] + table["weights"][k, 0] / at.sigma[k]
         var = gain**2 * var + table["noise"][k] ** 2
-        start = gain**2 if k == 0 else gain**2 * start
+        start *= gain**2
     # u_1 has variance 1, not var(1): what is too much shrinks with the gains.
     excess = (1 - at.sigma[0] ** 2) * start
     assert var - excess == pytest.approx(at.sigma[9] ** 2, rel=1e-9)

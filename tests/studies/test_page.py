@@ -9,7 +9,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lsgm.evaluation.report import png_size
+from lsgm.reports.page import png_size
 from lsgm.studies import page, picture, summary, tables
 from lsgm.studies.budget import Sizes
 from lsgm.studies.study import Run, Study

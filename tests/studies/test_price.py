@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from experiments import plan_tables
-from lsgm import experiment
 from lsgm.config import plain
+from lsgm.planning import tables
 from lsgm.planning.plan import costs
+from lsgm.runs import experiment
 from lsgm.studies import budget, price
 from lsgm.studies.study import from_config
 from tests import tiny_study
@@ -47,18 +47,16 @@ def test_prices_are_those_of_the_experiment_alone(config, found):
 
 
 def test_page_sums_all_seeds(config, found, capsys):
-    plan_tables.study(config, (1, "v100-32gb"), 0.3)
+    tables.study(config, (1, "v100-32gb"), 0.3)
     page = capsys.readouterr().out
     assert "one seed of 3" in page
     rows = [line for line in page.splitlines() if line.startswith("| ")][2:]
     assert [row.split(" | ")[1] for row in rows] == ["vae", "lsgm", "lsgm"]
     plans = [
-        one
-        for job in found
-        for one in plan_tables.study_plans(job, (1, "v100-32gb"), 0.3)
+        one for job in found for one in tables.study_plans(job, (1, "v100-32gb"), 0.3)
     ]
     hours = 3 * sum(one.device_hours for one in plans)
-    assert plan_tables.duration(hours / 24) in page.splitlines()[-1]
+    assert tables.duration(hours / 24) in page.splitlines()[-1]
 
 
 def test_points_that_differ_in_steps_are_traced_once(config, monkeypatch):

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lsgm.data.arrays import Npz
 from lsgm.data.pipeline import Data
+from lsgm.data.sources.arrays import Npz
 from lsgm.training import inactive
 from lsgm.training import state as states
 from lsgm.vae import Inferred

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from tensorboardX.proto import event_pb2
 
-from lsgm.records import read_records
 from lsgm.training import writers
+from lsgm.training.records import read_records
 from lsgm.training.writers import Progress, Writers
 
 FILES = ("metrics.jsonl", "timing.jsonl")

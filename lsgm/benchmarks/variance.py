@@ -1,0 +1,293 @@
+r"""How noisy the time integral's estimators are, and whether they are right.
+
+Latents are Gaussian and the score network is replaced by the exact predictor of
+Gaussian data of another variance: imperfect in a known way, so that
+
+    I = int_{t_min}^1 w(t) E |eps - eps_hat(z_t, t)|^2 dt                  (1)
+
+is a quadrature of a closed form. Every estimate comes from ``ScorePrior.terms`` in
+float32, as in training. Its variance is over times and noise, the data given: each
+batch of latents is looked at twice with independent draws, and half the mean square
+of the difference of the two batch means, times the batch size, is the variance per
+example.
+"""
+
+import csv
+import dataclasses
+import functools
+import math
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lsgm import numerics
+from lsgm.objectives.time_sampling import Importance, TimeSampler, Uniform
+from lsgm.objectives.weighting import (
+    Likelihood,
+    Rescaled,
+    Reweighted,
+    Unweighted,
+    Weighting,
+)
+from lsgm.priors.score import GROUP, ScoreDraws, ScorePrior
+from lsgm.reports.markdown import markdown_table
+from lsgm.samplers.probability_flow import ProbabilityFlow
+from lsgm.sdes.base import ScalarSDE
+from lsgm.sdes.geometric import GeometricVPSDE
+from lsgm.sdes.power import PowerVPSDE
+from lsgm.sdes.subvpsde import SubVPSDE
+from lsgm.sdes.vesde import VESDE
+from lsgm.sdes.vpsde import VPSDE
+from lsgm.typing import Array, PRNGKey, PRNGKeys
+
+SDES: dict[str, ScalarSDE] = {
+    "VPSDE": VPSDE(),
+    "geometric VPSDE": GeometricVPSDE(),
+    "power VPSDE": PowerVPSDE(),
+    "sub-VPSDE": SubVPSDE(),
+    "VESDE": VESDE(var_max=50.0),
+}
+WEIGHTINGS: dict[str, Weighting] = {
+    "likelihood": Likelihood(),
+    "reweighted": Reweighted(),
+    "unweighted": Unweighted(),
+    "rescaled": Rescaled(),
+}
+# The bound as ScorePrior estimates it by default: Eq. (3) there.
+CONTROLLED = "likelihood - control"
+DATA_VAR, MODEL_VAR = 1.2, 0.8
+Z_SHAPE = (2, 2, 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class GaussianPredictor:
+    """The noise predictor of N(0, variance) data, where a network is expected."""
+
+    sde: ScalarSDE
+    variance: float
+
+    def apply(
+        self, variables: Any, u: Array, t: Array, **settings: Any
+    ) -> tuple[Array, dict[str, Any]]:
+        del variables, settings
+        return numerics.expand_to(gain(self.sde, t, self.variance), u) * u, {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One estimator.
+
+    Attributes:
+      mean, standard_error: of Eq. (1), nats where the weighting is the likelihood's.
+      exact: its quadrature.
+      variance: per example, over times and noise.
+      relative: that over the variance with uniform times.
+      note: what is wrong, where something is.
+    """
+
+    sde: str
+    weighting: str
+    times: str
+    mean: float
+    standard_error: float
+    exact: float
+    variance: float
+    relative: float
+    note: str
+
+
+def rows(batches: int, batch_size: int, t_min: float) -> Iterator[Row]:
+    """Every process with every weighting and time sampler, uniform times first."""
+    for sde_name, sde in SDES.items():
+        uniform: dict[str, float] = {}
+        exact = {
+            name: quadrature(sde, weighting, t_min)
+            for name, weighting in WEIGHTINGS.items()
+            if is_weight(sde, weighting, t_min)
+        }
+        for name in WEIGHTINGS.keys() - exact.keys():
+            note = "no weight: negative or infinite for this process"
+            yield Row(sde_name, name, "any", *(math.nan,) * 5, note=note)
+        exact[CONTROLLED] = exact["likelihood"]
+        for times, sampler in time_samplers(t_min).items():
+            try:
+                found = batch_means(sde, sampler, batches, batch_size)
+            except ValueError as error:  # the proposal is not a density
+                for name in exact:
+                    where = (sde_name, name, times)
+                    yield Row(*where, *(math.nan,) * 5, note=str(error))
+                continue
+            for name in exact:
+                where = (sde_name, name, times)
+                row = summary(where, found[name], exact[name], batch_size)
+                base = uniform.setdefault(name, row.variance)
+                yield dataclasses.replace(row, relative=row.variance / base)
+
+
+def is_weight(sde: ScalarSDE, weighting: Weighting, t_min: float) -> bool:
+    """Whether w(t) is finite and not negative at all times."""
+    w = numerics.on_host(lambda t: weighting(sde, t), np.linspace(t_min, 1, 1000)[1:])
+    return bool(np.isfinite(w).all() and (w >= 0).all())
+
+
+def time_samplers(t_min: float) -> dict[str, TimeSampler]:
+    """By name: uniform times, and those proposed for each weighting; each also
+    stratified over the batch."""
+    plain: dict[str, TimeSampler] = {"uniform": Uniform(t_min=t_min)}
+    for name, weighting in WEIGHTINGS.items():
+        plain[f"for {name}"] = Importance(weighting=weighting, t_min=t_min)
+    stratified = {
+        f"{name}, stratified": dataclasses.replace(sampler, stratified=True)
+        for name, sampler in plain.items()
+    }
+    return plain | stratified
+
+
+def batch_means(
+    sde: ScalarSDE, times: TimeSampler, batches: int, batch_size: int
+) -> dict[str, np.ndarray]:
+    """Estimates of Eq. (1) by weighting, [batches 2]: two of the same data.
+
+    Raises:
+      ValueError: the time sampler has no density for this process.
+    """
+    params: dict[str, Any] = {GROUP: {"network": {}}}
+    mutables = {GROUP: {"active": jnp.ones(Z_SHAPE[-1])}}
+    constant = sde.bound_constant(times.t_min) * math.prod(Z_SHAPE)
+
+    def estimate(z0: Array, random: ScoreDraws) -> dict[str, Array]:
+        found = {}
+        for name, weighting in WEIGHTINGS.items():
+            prior = score_prior(sde, times, weighting)
+            terms = prior.terms(params, mutables, random, z0, train=False)
+            found[name] = jnp.mean(terms.losses[GROUP])
+            if name == "likelihood":
+                assert terms.cross_entropy is not None
+                total = numerics.sum_per_example(terms.cross_entropy)
+                found[CONTROLLED] = jnp.mean(total) - constant
+        return found
+
+    each = jax.vmap(jax.vmap(estimate, in_axes=(None, 0)))
+    data = draws(times.stratified, batches, batch_size)
+    return jax.tree.map(np.asarray, jax.jit(each)(*data))
+
+
+def score_prior(sde: ScalarSDE, times: TimeSampler, weighting: Weighting) -> ScorePrior:
+    """The prior whose estimators are looked at."""
+    return ScorePrior(
+        sde=sde,
+        network=GaussianPredictor(sde, MODEL_VAR),
+        weighting=weighting,
+        time_sampler=times,
+        sampler=ProbabilityFlow(),
+        mixed=False,
+        boundary_term=False,
+    )
+
+
+@functools.cache
+def draws(stratified: bool, batches: int, batch_size: int) -> tuple[Array, ScoreDraws]:
+    """Latents [batches b h w c], and two sets of draws for each batch; the same for
+    all estimators."""
+    times, indices = Uniform(stratified=stratified), jnp.arange(batch_size)
+
+    def rho(shared: PRNGKey, each: PRNGKeys) -> Array:
+        return times.rho(shared, each, indices, batch_size)
+
+    data_key, noise_key, *keys = jax.random.split(jax.random.key(0), 4)
+    z0 = jax.random.normal(data_key, (batches, batch_size, *Z_SHAPE))
+    eps = jax.random.normal(noise_key, (batches, 2, batch_size, *Z_SHAPE))
+    shared = jax.random.split(keys[0], (batches, 2))
+    each = jax.random.split(keys[1], (batches, 2, batch_size))
+    rhos = jax.jit(jax.vmap(jax.vmap(rho)))(shared, each)
+    return DATA_VAR**0.5 * z0, ScoreDraws(eps=eps, rho=rhos, rho_encoder=None)
+
+
+def summary(
+    where: tuple[str, str, str], means: np.ndarray, exact: float, batch_size: int
+) -> Row:
+    """Mean, error and variance from pairs of batch means [batches 2]."""
+    means = means.astype(np.float64)
+    bad = np.count_nonzero(~np.isfinite(means).all(1))
+    if bad:
+        note = f"{bad} of {len(means)} not finite"
+        return Row(*where, math.nan, math.nan, exact, math.nan, math.nan, note)
+    pairs = means.mean(1)
+    return Row(
+        *where,
+        mean=pairs.mean(),
+        standard_error=pairs.std(ddof=1) / len(pairs) ** 0.5,
+        exact=exact,
+        variance=float(batch_size * np.mean(np.diff(means) ** 2) / 2),
+        relative=math.nan,
+        note="",
+    )
+
+
+def quadrature(sde: ScalarSDE, weighting: Weighting, t_min: float) -> float:
+    """Eq. (1) by Gauss-Legendre cells in float64, fine at both ends."""
+    early = np.geomspace(max(t_min, 1e-9), 0.5, 400)
+    late = 1 - np.geomspace(1e-6, 0.5, 400)[::-1]
+    edges = np.unique(np.concatenate([[t_min], early, late, [1.0]]))
+    places, weights = np.polynomial.legendre.leggauss(8)
+    widths = np.diff(edges)
+    nodes = edges[:-1, None] + 0.5 * (places + 1) * widths[:, None]
+
+    def integrand(t: Array) -> Array:
+        k, noise = gain(sde, t, MODEL_VAR), jnp.sqrt(sde.var(t))
+        error = (1 - k * noise) ** 2 + (k * sde.alpha(t)) ** 2 * DATA_VAR
+        return weighting(sde, t) * error
+
+    values = numerics.on_host(integrand, nodes.ravel()).reshape(nodes.shape)
+    return math.prod(Z_SHAPE) * float(0.5 * widths @ (values @ weights))
+
+
+def gain(sde: ScalarSDE, t: Array, variance: float) -> Array:
+    """eps_hat / z_t of the exact predictor for N(0, variance) data."""
+    return jnp.sqrt(sde.var(t)) / (sde.alpha(t) ** 2 * variance + sde.var(t))
+
+
+def markdown(found: list[Row], batches: int, batch_size: int, t_min: float) -> str:
+    """The rows as tables, one for each process and weighting."""
+    lines = [
+        "# Variance of the time integral's estimators",
+        "",
+        f"{batches} pairs of batches of {batch_size}; latents of {math.prod(Z_SHAPE)} "
+        f"dimensions, variance {DATA_VAR} under a predictor for {MODEL_VAR}; times "
+        f"from {t_min:g}. Variances are per example, over times and noise.",
+    ]
+    header = ["times", "mean", "s.e.", "(mean - exact) / s.e.", "variance / uniform's"]
+    for sde in SDES:
+        for weighting in [*WEIGHTINGS, CONTROLLED]:
+            part = [r for r in found if (r.sde, r.weighting) == (sde, weighting)]
+            exact = next((r.exact for r in part if not math.isnan(r.exact)), math.nan)
+            lines += ["", f"## {sde}, {weighting}: exact {exact:.5g}", ""]
+            lines += markdown_table(header, [_cells(row) for row in part], texts=1)
+    return "\n".join(lines) + "\n"
+
+
+def write(found: list[Row], text: str, folder: pathlib.Path) -> None:
+    """``variance.md`` and ``variance.csv``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "variance.md").write_text(text)
+    with (folder / "variance.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow([field.name for field in dataclasses.fields(Row)])
+        table.writerows(dataclasses.astuple(row) for row in found)
+
+
+def _cells(row: Row) -> list[str]:
+    if row.note:
+        return [row.times, row.note, "", "", ""]
+    away = (row.mean - row.exact) / row.standard_error
+    return [
+        row.times,
+        f"{row.mean:.5g}",
+        f"{row.standard_error:.2g}",
+        f"{away:+.1f}",
+        f"{row.relative:.3g}",
+    ]

@@ -1,0 +1,97 @@
+"""Images in arrays: the examples of a set that is held in memory, and npz files."""
+
+import dataclasses
+import pathlib
+import zipfile
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Integer, UInt8
+
+from lsgm.config import ConfigError
+from lsgm.data.sources.base import require_split
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ArrayExamples:
+    """Images and labels side by side; ``place`` says where they came from."""
+
+    images: UInt8[np.ndarray, "n h w c"]
+    labels: Integer[np.ndarray, " n"] | None = None
+    place: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        image = {"image": self.images[i]}
+        if self.labels is None:
+            return image
+        return image | {"label": np.int32(self.labels[i])}
+
+    def shape(self, i: int) -> tuple[int, int, int]:
+        _, h, w, c = self.images.shape
+        return h, w, c
+
+    def name(self, i: int) -> str:
+        return f"{self.place}[{i}]"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Npz:
+    """One npz file per split: ``x`` uint8 [n h w] or [n h w c], perhaps ``y`` [n].
+
+    An empty path says that the split does not exist.
+    """
+
+    prepared: ClassVar[bool] = True
+
+    train: str = ""
+    validation: str = ""
+    test: str = ""
+
+    def splits(self) -> tuple[str, ...]:
+        names = ("train", "validation", "test")
+        return tuple(name for name in names if getattr(self, name))
+
+    def open(self, split: str) -> ArrayExamples:
+        require_split(split, self.splits(), "this source")
+        path = getattr(self, split)
+        images, labels = read_npz(pathlib.Path(path).expanduser(), split)
+        return ArrayExamples(images=images, labels=labels, place=path)
+
+
+def read_npz(path: pathlib.Path, split: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """``x`` as [n h w c] and ``y`` (or None) of an npz file.
+
+    Raises:
+      ConfigError: the file is missing, no npz, or holds something else.
+    """
+    key = f"data.source.{split}"
+    if not path.is_file():
+        raise ConfigError(key, str(path), "no such file")
+    try:
+        with np.load(path) as file:
+            arrays = dict(file)
+    # TypeError: a single array (.npy) is no context.
+    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ConfigError(key, str(path), f"not an npz of arrays: {error}") from error
+    if "x" not in arrays:
+        found = ", ".join(sorted(arrays))
+        raise ConfigError(key, str(path), f"needs an array 'x', holds {found}")
+    images, labels = arrays["x"], arrays.get("y")
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or not len(images):
+        message = f"'x' must be uint8 [n h w] or [n h w c], is {_describe(images)}"
+        raise ConfigError(key, str(path), message)
+    if labels is not None and not _fits(labels, len(images)):
+        message = f"'y' must be {len(images)} integers, is {_describe(labels)}"
+        raise ConfigError(key, str(path), message)
+    return images if images.ndim == 4 else images[..., None], labels
+
+
+def _fits(labels: np.ndarray, n: int) -> bool:
+    return labels.shape == (n,) and np.issubdtype(labels.dtype, np.integer)
+
+
+def _describe(array: np.ndarray) -> str:
+    return f"{array.dtype} {list(array.shape)}"

@@ -1,0 +1,117 @@
+"""LMDB: a data base of images, one entry each, under any keys.
+
+    root/train.lmdb   root/validation.lmdb   root/test.lmdb
+
+each a folder with a ``data.mdb``, or a single file. A value is an encoded image, or
+the 3 s^2 bytes of a square colour image [s, s, 3], as NVAE and LSGM keep CelebA-HQ.
+Keys that are all whole numbers count in their order, others in that of their bytes.
+Needs the extra ``.[lmdb]``.
+"""
+
+import dataclasses
+import functools
+import math
+import os
+import pathlib
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lsgm.config import ConfigError
+from lsgm.data.sources.base import require_split
+from lsgm.data.sources.layout import HINT, files_by_split
+from lsgm.data.sources.stored import StoredExamples
+
+# How files begin: PNG, JPEG, WebP.
+SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class LMDBExamples(StoredExamples):
+    """Entries of one split: (data base, key)."""
+
+    entries: tuple[tuple[str, bytes], ...]
+    labels: None = None
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def stored(self, i: int) -> bytes | np.ndarray:
+        path, key = self.entries[i]
+        with opened(path).begin() as transaction:
+            value = transaction.get(key)
+        return value if value.startswith(SIGNATURES) else self._raw(value, i)
+
+    def name(self, i: int) -> str:
+        path, key = self.entries[i]
+        return f"{path}/{key.decode(errors='backslashreplace')}"
+
+    def _raw(self, value: bytes, i: int) -> np.ndarray:
+        size = math.isqrt(len(value) // 3)
+        if 3 * size**2 != len(value) or not size:
+            message = f"{len(value)} bytes: neither an encoded image nor 3 s^2 pixels"
+            raise ConfigError("data.source.root", self.name(i), message)
+        return np.frombuffer(value, np.uint8).reshape(size, size, 3)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LMDB:
+    """All data bases below ``root``, in the order of their paths.
+
+    Attributes:
+      root: a data base, or a folder of some; ``~`` is expanded.
+      flat: names say no split; everything is split "train".
+    """
+
+    prepared: ClassVar[bool] = False
+
+    root: str
+    flat: bool = False
+
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self._files())
+
+    def open(self, split: str) -> LMDBExamples:
+        files = self._files()
+        if not files:
+            raise ConfigError("data.source.root", self.root, HINT)
+        require_split(split, files, self.root)
+        entries = [(path, key) for path in files[split] for key in _keys(path)]
+        if not entries:
+            raise ConfigError("data.source.root", self.root, "holds no entry")
+        return LMDBExamples(entries=tuple(entries))
+
+    def _files(self) -> dict[str, list[str]]:
+        root = pathlib.Path(self.root).expanduser()
+        return files_by_split(root, _is_lmdb, flat=self.flat)
+
+
+@functools.cache
+def opened(path: str) -> Any:
+    """One handle a process: LMDB forbids a second.
+
+    Raises:
+      ConfigError: the package is missing, or this is no data base.
+    """
+    try:
+        import lmdb  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        message = "reading it needs the package lmdb: pip install '.[lmdb]'"
+        raise ConfigError("data.source.root", path, message) from error
+    try:
+        folder = os.path.isdir(path)
+        return lmdb.open(path, subdir=folder, readonly=True, lock=False)
+    except lmdb.Error as error:
+        message = f"unreadable LMDB: {error}"
+        raise ConfigError("data.source.root", path, message) from error
+
+
+def _keys(path: str) -> list[bytes]:
+    with opened(path).begin() as transaction:
+        keys = list(transaction.cursor().iternext(values=False))
+    return sorted(keys, key=int) if all(key.isdigit() for key in keys) else keys
+
+
+def _is_lmdb(path: pathlib.Path) -> bool:
+    file = path.is_file() and path.suffix == ".lmdb"
+    return file or (path / "data.mdb").is_file()

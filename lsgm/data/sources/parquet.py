@@ -1,0 +1,154 @@
+"""Parquet files with a column of encoded images, as Hugging Face writes them.
+
+    data/train-00000-of-00004.parquet ...     image: struct{bytes, path} or binary
+                                              label: integer, perhaps
+
+Row groups are read one at a time, so reading in order is fast and reading in a
+random order is not: prepare a large set before training on it.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lsgm.config import ConfigError
+from lsgm.data.sources.base import require_split
+from lsgm.data.sources.layout import HINT, files_by_split
+from lsgm.data.sources.stored import StoredExamples
+
+IMAGE_COLUMNS = ("image", "img")
+LABEL_COLUMN = "label"
+KEPT_GROUPS = 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ParquetExamples(StoredExamples):
+    """Rows of one split: row group g holds rows starts[g] .. starts[g + 1] - 1."""
+
+    groups: tuple[tuple[str, int], ...]  # (file, number of the row group in it)
+    starts: np.ndarray
+    column: str
+    labels: np.ndarray | None
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def stored(self, i: int) -> bytes:
+        g, row = self._place(i)
+        try:
+            value = row_group(*self.groups[g], self.column)[row].as_py()
+        except (pa.ArrowException, OSError) as error:
+            message = f"unreadable: {error}"
+            raise ConfigError("data.source.root", self.name(i), message) from error
+        value = value.get("bytes") if isinstance(value, dict) else value
+        if value is None:
+            raise ConfigError("data.source.root", self.name(i), "holds no bytes")
+        return value
+
+    def name(self, i: int) -> str:
+        g, row = self._place(i)
+        file, number = self.groups[g]
+        return f"{file}[row group {number}, row {row}]"
+
+    def _place(self, i: int) -> tuple[int, int]:
+        g = int(np.searchsorted(self.starts, i, side="right")) - 1
+        return g, i - int(self.starts[g])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Parquet:
+    """The images of all Parquet files below ``root``, in the order of their paths.
+
+    Attributes:
+      root: folder, or one file; ``~`` is expanded.
+      labels: read the column "label" too.
+      flat: file names say no split; everything is split "train".
+    """
+
+    prepared: ClassVar[bool] = False
+
+    root: str
+    labels: bool = False
+    flat: bool = False
+
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self._files())
+
+    def open(self, split: str) -> ParquetExamples:
+        files = self._files()
+        if not files:
+            raise ConfigError("data.source.root", self.root, HINT)
+        require_split(split, files, self.root)
+        heads = [_head(file) for file in files[split]]
+        groups = [(head, g) for head in heads for g in range(head.num_groups)]
+        rows = [head.rows[g] for head, g in groups]
+        return ParquetExamples(
+            groups=tuple((head.file, g) for head, g in groups),
+            starts=np.cumsum([0, *rows]),
+            column=_image_column(heads),
+            labels=_labels(heads) if self.labels else None,
+        )
+
+    def _files(self) -> dict[str, list[str]]:
+        root = pathlib.Path(self.root).expanduser()
+        return files_by_split(root, _is_parquet, flat=self.flat)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Head:
+    """What a file says of itself."""
+
+    file: str
+    columns: tuple[str, ...]
+    rows: tuple[int, ...]
+
+    @property
+    def num_groups(self) -> int:
+        return len(self.rows)
+
+
+@functools.lru_cache(maxsize=KEPT_GROUPS)
+def row_group(file: str, number: int, column: str) -> Any:
+    """One column of a row group; the last few stay in memory."""
+    with pq.ParquetFile(file) as opened:
+        return opened.read_row_group(number, columns=[column]).column(column)
+
+
+def _head(file: str) -> Head:
+    try:
+        with pq.ParquetFile(file) as opened:
+            about = opened.metadata
+            groups = range(about.num_row_groups)
+            rows = tuple(about.row_group(g).num_rows for g in groups)
+            return Head(file=file, columns=tuple(opened.schema_arrow.names), rows=rows)
+    except (pa.ArrowException, OSError) as error:
+        message = f"unreadable Parquet: {error}"
+        raise ConfigError("data.source.root", file, message) from error
+
+
+def _image_column(heads: Sequence[Head]) -> str:
+    found = [c for c in IMAGE_COLUMNS if all(c in head.columns for head in heads)]
+    if not found:
+        columns = ", ".join(heads[0].columns)
+        message = f"has no column 'image' (or 'img'), but {columns}"
+        raise ConfigError("data.source.root", heads[0].file, message)
+    return found[0]
+
+
+def _labels(heads: Sequence[Head]) -> np.ndarray:
+    for head in heads:
+        if LABEL_COLUMN not in head.columns:
+            message = f"{head.file} has no column 'label', but {head.columns}"
+            raise ConfigError("data.source.labels", True, message)
+    parts = [pq.read_table(h.file, columns=[LABEL_COLUMN]) for h in heads]
+    return pa.concat_tables(parts).column(LABEL_COLUMN).to_numpy()
+
+
+def _is_parquet(path: pathlib.Path) -> bool:
+    return path.is_file() and path.suffix == ".parquet"

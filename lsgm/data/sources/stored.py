@@ -1,0 +1,51 @@
+"""Examples of which each is stored by itself, as a file or the bytes of one."""
+
+import abc
+from typing import Any
+
+import numpy as np
+
+from lsgm.data.sources import image_file
+
+
+class StoredExamples(abc.ABC):
+    """All that a kind of storage has to say is where example ``i`` lies.
+
+    Instances travel to worker processes, so they hold paths, never open files.
+
+    Attributes:
+      labels: [n], or None where there are none.
+    """
+
+    labels: np.ndarray | None
+
+    @abc.abstractmethod
+    def __len__(self) -> int: ...
+
+    @abc.abstractmethod
+    def stored(self, i: int) -> str | bytes | np.ndarray:
+        """A path to, or the bytes of, an encoded image; or pixels uint8 [h w c].
+
+        Raises:
+          ConfigError: unreadable; names the example.
+        """
+
+    @abc.abstractmethod
+    def name(self, i: int) -> str:
+        """Where example ``i`` is stored, for error messages."""
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        stored = self.stored(i)
+        if not isinstance(stored, np.ndarray):
+            stored = image_file.pixels(stored, self.name(i))
+        if self.labels is None:
+            return {"image": stored}
+        return {"image": stored, "label": np.int32(self.labels[i])}
+
+    def shape(self, i: int) -> tuple[int, int, int]:
+        """(h, w, c), of encoded images from the header alone."""
+        stored = self.stored(i)
+        if not isinstance(stored, np.ndarray):
+            return image_file.shape(stored, self.name(i))
+        h, w, c = stored.shape
+        return h, w, c

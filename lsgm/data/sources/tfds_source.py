@@ -1,0 +1,121 @@
+"""TensorFlow Datasets, read without TensorFlow.
+
+Reads what is prepared on disk as ArrayRecord, through ``as_data_source``; never
+downloads, never runs a data set's own code. How to prepare: ``docs/data.md``.
+"""
+
+import dataclasses
+import pathlib
+from typing import Any, ClassVar
+
+import numpy as np
+from tensorflow_datasets.core import constants, file_adapters, read_only_builder
+
+from lsgm.config import ConfigError
+from lsgm.data.sources.base import require_split
+
+PREPARE = (
+    "prepare it with `python -m experiments.prepare_data` from local files, or, in an "
+    "environment that has TensorFlow, with `tfds build {name} "
+    "--file_format=array_record --data_dir={folder}`"
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class TFDSExamples:
+    """One split; ``place`` says which."""
+
+    data: Any
+    labelled: bool
+    static_shape: tuple[int | None, ...]
+    place: str
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        stored = self.data[i]
+        example = {"image": stored["image"]}
+        if self.labelled:
+            example["label"] = np.int32(stored["label"])
+        return example
+
+    def shape(self, i: int) -> tuple[int, int, int]:
+        known: Any = self.static_shape
+        h, w, c = self.data[i]["image"].shape if None in known else known
+        return h, w, c
+
+    def name(self, i: int) -> str:
+        return f"{self.place}[{i}]"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TFDS:
+    """A prepared data set with a feature ``image``, perhaps ``label``.
+
+    Attributes:
+      dataset: its name, as TFDS writes it: "cifar10", "celeb_a_hq/256", "mnist:3.0.1".
+      data_dir: the folder that holds it; empty is TFDS's own default.
+      train: what the split "train" reads, in TFDS's notation: "train[:95%]".
+      validation: likewise; empty says that there is none.
+      test: likewise.
+    """
+
+    prepared: ClassVar[bool] = True
+
+    dataset: str
+    data_dir: str = ""
+    train: str = "train"
+    validation: str = ""
+    test: str = "test"
+
+    def splits(self) -> tuple[str, ...]:
+        names = ("train", "validation", "test")
+        return tuple(name for name in names if getattr(self, name))
+
+    def open(self, split: str) -> TFDSExamples:
+        require_split(split, self.splits(), f"config.data.source ({self.dataset})")
+        builder = self._builder()
+        features, spec = builder.info.features, getattr(self, split)
+        if "image" not in features:
+            message = f"has no feature 'image', but {', '.join(features)}"
+            raise ConfigError("data.source.dataset", self.dataset, message)
+        try:
+            data = builder.as_data_source(split=spec)
+            data[0]
+        except ValueError as error:
+            existing = f"{self.dataset} has splits {', '.join(builder.info.splits)}"
+            message = f"{existing} ({error})"
+            raise ConfigError(f"data.source.{split}", spec, message) from error
+        except (OSError, RuntimeError, IndexError) as error:
+            message = f"unreadable in {builder.data_dir}: {error}"
+            raise ConfigError(f"data.source.{split}", spec, message) from error
+        return TFDSExamples(
+            data=data,
+            labelled="label" in features,
+            static_shape=features["image"].shape,
+            place=f"{builder.info.full_name}/{spec}",
+        )
+
+    @property
+    def _folder(self) -> pathlib.Path:
+        default = constants.DATA_DIR
+        return pathlib.Path(self.data_dir or default).expanduser()
+
+    def _builder(self) -> Any:
+        how = PREPARE.format(name=self.dataset, folder=self._folder)
+        if not self._folder.is_dir():
+            message = f"no folder {self._folder}; {how}"
+            raise ConfigError("data.source.data_dir", self.data_dir, message)
+        try:
+            builder = read_only_builder.builder_from_files(
+                self.dataset, data_dir=str(self._folder)
+            )
+        except (ValueError, OSError) as error:
+            message = f"not prepared under {self._folder}; {how}"
+            raise ConfigError("data.source.dataset", self.dataset, message) from error
+        found = builder.info.file_format
+        if found != file_adapters.FileFormat.ARRAY_RECORD:
+            message = f"{builder.data_dir} is {found}, not array_record; {how}"
+            raise ConfigError("data.source.dataset", self.dataset, message)
+        return builder

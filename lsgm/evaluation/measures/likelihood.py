@@ -1,0 +1,276 @@
+r"""Likelihood of held-out images through the density of their latents.
+
+For an image x, latents z drawn from q(z|x), z_1 those of the prior,
+
+    -log w = -log p(x|z) + log q(z|x) - log p(z_1) - log N(z_rest; 0, I),  (1)
+    -log p(x) <= E[-log 1/K sum_k w_k] <= E[-log w],                       (2)
+
+the right-hand side of (2) the negative ELBO, the middle the importance-weighted
+bound, which falls to -log p(x) as K grows. A score prior's log p(z_1) is solved
+for along the probability-flow ODE (``lsgm.samplers.likelihood``). It is the density
+of what that ODE makes of noise when it is run to ``t_end``, so (2) bounds the model
+that samples so, up to the solver's tolerance.
+
+Random probes leave log p(z_1) unbiased and with it the negative ELBO, but inside
+the logarithm their noise is counted as weight: with K > 1 only the exact trace
+keeps the first inequality of (2).
+
+Sources: LSGM, arXiv 2106.05931, appendix on evaluation; Burda et al.,
+arXiv 1509.00519 (importance weights).
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lsgm import numerics
+from lsgm.evaluation.measures.bound import bits_per_dim, estimate_mean
+from lsgm.model import LatentModel
+from lsgm.priors import normal
+from lsgm.samplers.base import require_finite
+from lsgm.samplers.likelihood import Probes, gaussian, rademacher, unit_vectors
+from lsgm.samplers.probability_flow import ProbabilityFlow
+from lsgm.typing import Array, Latent, Levels, Params, PRNGKey
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Likelihood:
+    """How, and on how much.
+
+    Attributes:
+      num_examples: held-out images; None for all.
+      num_samples: K of Eq. (2), latents per image.
+      batch_size: images that are solved together; a solver that shares its steps
+        depends on it.
+      flow: tolerances and end of the ODE.
+      loosened: factor on both tolerances for a second solve of the same latents
+        with the same probes, which shows how much the tolerance matters; None
+        solves once.
+      probe: trace by random signs, by Normal probes, or exact, for small latents:
+        one product per dimension.
+      num_probes: random probes per latent, the same for a whole solve.
+    """
+
+    num_examples: int | None = 100
+    num_samples: int = 1
+    batch_size: int = 50
+    flow: ProbabilityFlow = ProbabilityFlow()
+    loosened: float | None = 10.0
+    probe: Literal["rademacher", "gaussian", "exact"] = "rademacher"
+    num_probes: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("num_examples", "num_samples", "batch_size", "num_probes"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} = {value}: must be at least 1")
+        if self.loosened is not None and not self.loosened > 1:
+            raise ValueError(f"loosened = {self.loosened}: must be above 1, or None")
+        if self.probe == "exact" and self.num_probes != 1:
+            raise ValueError(
+                f"num_probes = {self.num_probes}: the exact trace has no random probes"
+            )
+
+    def probes(self, key: PRNGKey, shape: tuple[int, ...]) -> Probes:
+        """Probes for latents of ``shape``, batch first."""
+        if self.probe == "exact":
+            return unit_vectors(shape)
+        draw = {"rademacher": rademacher, "gaussian": gaussian}[self.probe]
+        return draw(key, shape, self.num_probes)
+
+    @property
+    def loosened_flow(self) -> ProbabilityFlow | None:
+        """The solver of the second solve."""
+        if self.loosened is None:
+            return None
+        rtol, atol = (self.loosened * tol for tol in (self.flow.rtol, self.flow.atol))
+        return dataclasses.replace(self.flow, rtol=rtol, atol=atol)
+
+
+class Encoded(NamedTuple):
+    """The terms of Eq. (1) but the prior's, each [b] in nats.
+
+    Attributes:
+      z0: the prior's latents, [b h w c].
+      rest: -log N(z_rest; 0, I), of all other scales.
+    """
+
+    z0: Array
+    reconstruction: Array
+    neg_entropy: Array
+    rest: Array
+
+
+class Terms(NamedTuple):
+    """Eq. (1) for n images and K latents of each.
+
+    Attributes:
+      values: nats, [K n] each: "reconstruction", "neg_entropy", "cross_entropy",
+        and where asked for "loosened", the cross-entropy at looser tolerances.
+      nfe: network calls of each solve for the last two, [num_solves].
+    """
+
+    values: dict[str, np.ndarray]
+    nfe: dict[str, np.ndarray]
+
+    @property
+    def nelbo(self) -> np.ndarray:
+        """Eq. (1), [K n]."""
+        names = ("reconstruction", "neg_entropy", "cross_entropy")
+        return sum((self.values[name] for name in names), np.zeros(()))
+
+
+def encode_fn(model: LatentModel) -> Callable[..., Encoded]:
+    """Compiled ``(params, mutables, levels [b h w c], key) -> Encoded``."""
+
+    @jax.jit
+    def encode(
+        params: Params, mutables: Params, levels: Levels, key: PRNGKey
+    ) -> Encoded:
+        vae, total = model.vae, numerics.sum_per_example
+        x = vae.preprocess(levels)
+        keys = numerics.example_keys(key, numerics.example_indices(x.shape[0]))
+        inferred = vae.infer(
+            params["vae"], mutables["vae"], x, vae.draw(keys), train=False
+        )
+        rest = vae.rest(inferred.z)
+        zero = jnp.zeros(x.shape[:1])
+        return Encoded(
+            z0=vae.join(inferred.z),
+            reconstruction=-total(vae.likelihood_of(inferred.out).log_prob(x)),
+            neg_entropy=sum((total(log_q) for log_q in inferred.log_q), zero),
+            rest=sum((total(normal.neg_log_prob(z)) for z in rest), zero),
+        )
+
+    return encode
+
+
+def log_prior_fn(
+    model: LatentModel, flow: ProbabilityFlow
+) -> Callable[..., tuple[Array, Array]]:
+    """Compiled ``(params, mutables, z0, probes) -> (log p(z0) [b] in nats, nfe)``."""
+
+    @jax.jit
+    def log_prior(
+        params: Params, mutables: Params, z0: Latent, probes: Probes
+    ) -> tuple[Array, Array]:
+        found = model.prior.log_prob(params, mutables, z0, flow=flow, probes=probes)
+        return found.log_prob, found.nfe
+
+    return log_prior
+
+
+def terms_of(
+    model: LatentModel,
+    settings: Likelihood,
+    params: Params,
+    mutables: Params,
+    batches: Iterable[Any],
+    key: PRNGKey,
+) -> Terms:
+    """Draw latents and weigh them.
+
+    Args:
+      batches: evaluation batches with ``image`` levels and a ``mask`` that is
+        False where a short last batch was filled up.
+
+    Raises:
+      FloatingPointError: an ODE was not solved, or a network's output is not finite.
+    """
+    encode = encode_fn(model)
+    flows = {"cross_entropy": settings.flow}
+    if settings.loosened_flow is not None and model.prior.groups:
+        flows["loosened"] = settings.loosened_flow
+    solves = {n: log_prior_fn(model, flow) for n, flow in flows.items()}
+    nfe: dict[str, list[int]] = {name: [] for name in flows}
+
+    def draw(levels: Array, key: PRNGKey) -> dict[str, Array]:
+        noise_key, probe_key = jax.random.split(key)
+        part = encode(params, mutables, levels, noise_key)
+        terms = {
+            "reconstruction": part.reconstruction,
+            "neg_entropy": part.neg_entropy,
+        }
+        probes = settings.probes(probe_key, part.z0.shape)
+        for name, solve in solves.items():
+            log_prior, calls = solve(params, mutables, part.z0, probes)
+            require_finite(log_prior, "values of log p(z0)")
+            terms[name] = part.rest - log_prior
+            nfe[name].append(int(calls))
+        return terms
+
+    parts: list[dict[str, np.ndarray]] = []
+    for index, batch in enumerate(batches):
+        mask, levels = np.asarray(batch["mask"]), jnp.asarray(batch["image"])
+        keys = jax.random.split(jax.random.fold_in(key, index), settings.num_samples)
+        drawn = jax.tree.map(_stack, *(draw(levels, k) for k in keys))
+        parts.append({name: terms[:, mask] for name, terms in drawn.items()})
+    values = jax.tree.map(lambda *terms: np.concatenate(terms, axis=1), *parts)
+    return Terms(values, {name: np.asarray(calls) for name, calls in nfe.items()})
+
+
+def importance_weighted(nelbo: np.ndarray) -> np.ndarray:
+    """Eq. (2), the middle, in nats [n], from -log w [K n]."""
+    least = nelbo.min(0)
+    return least - np.log(np.mean(np.exp(least - nelbo), 0))
+
+
+def summary(
+    terms: Terms, settings: Likelihood, image_shape: tuple[int, ...] | None
+) -> dict[str, Any]:
+    """Means over images with standard errors: nats, and bits/dim of the bounds.
+
+    The K latents of an image are averaged before the error is taken.
+
+    Args:
+      image_shape: of the image; None where the likelihood is a density, of which
+        bits/dim say nothing.
+    """
+    values, flow = terms.values, settings.flow
+    found: dict[str, Any] = {
+        name: _nats(values[name].mean(0))
+        for name in ("reconstruction", "neg_entropy", "cross_entropy")
+    }
+    found["nelbo"] = _nats(terms.nelbo.mean(0))
+    if settings.num_samples > 1:
+        weighted = importance_weighted(terms.nelbo)
+        found["importance_weighted"] = _nats(weighted)
+    for name in ("nelbo", "importance_weighted"):
+        if name in found and image_shape is not None:
+            nats = found[name]["nats"]
+            found[name]["bits_per_dim"] = bits_per_dim(nats, image_shape)
+    found |= {
+        "num_examples": terms.nelbo.shape[1],
+        "num_samples": settings.num_samples,
+        "batch_size": settings.batch_size,
+        "nfe": float(terms.nfe["cross_entropy"].mean()),
+    }
+    if not terms.nfe["cross_entropy"].any():
+        return found  # nothing was solved
+    found |= {"rtol": flow.rtol, "atol": flow.atol, "t_end": flow.t_end}
+    found |= {"probe": settings.probe, "num_probes": settings.num_probes}
+    loosened = settings.loosened_flow
+    if loosened is not None:
+        change = (values["loosened"] - values["cross_entropy"]).mean(0)
+        found["loosened"] = {
+            "rtol": loosened.rtol,
+            "atol": loosened.atol,
+            "nfe": float(terms.nfe["loosened"].mean()),
+            "nelbo": _nats(terms.nelbo.mean(0) + change),
+            "difference": _nats(change),
+            "largest_difference": float(np.abs(change).max()),
+        }
+    return found
+
+
+def _stack(*draws: Array) -> np.ndarray:
+    return np.stack([np.asarray(draw, np.float64) for draw in draws])
+
+
+def _nats(values: np.ndarray) -> dict[str, float]:
+    mean, error = estimate_mean(values)
+    return {"nats": mean, "standard_error": error}

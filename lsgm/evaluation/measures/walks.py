@@ -1,0 +1,75 @@
+"""Walks of a subject (``lsgm.evaluation.measures.exploration``) as pictures."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lsgm.evaluation.measures import exploration
+from lsgm.evaluation.measures.exploration import Exploration
+from lsgm.evaluation.subject import Run, Subject
+from lsgm.model import LatentModel
+from lsgm.reports import plots
+from lsgm.reports.page import Figure, Section
+from lsgm.typing import Array
+
+
+def pictures(run: Run, settings: Exploration, what: str) -> Array:
+    """Images in [0, 1], [k num h w c], of "round_trip" (data, then each time),
+    "interpolation" (data, from one to the other, data) or "traversal"."""
+    subject, flow = run.generator, settings.flow
+    walk, key = (
+        exploration.walker(subject.model, subject.params, subject.mutables, flow),
+        jax.random.key(run.seed),
+    )
+    if what == "traversal":
+        return exploration.traverse(walk, subject.model, settings, key)
+    levels = jnp.asarray(_levels(subject, 2 * settings.num))
+    real = jnp.asarray(levels / subject.model.vae.likelihood.max_level, jnp.float32)
+    a, b = slice(0, settings.num), slice(settings.num, None)
+    if what == "round_trip":
+        _check_diffusion(subject.model)
+        times = (flow.t_end, *settings.times)
+        trips = exploration.round_trips(walk, levels[a], times, flow.t_end, key)
+        return jnp.concatenate([real[a][None], trips])
+    first, last = (walk.encode(levels[part]) for part in (a, b))
+    walked = exploration.interpolate(walk, first, last, settings.num_steps, flow.t_end)
+    return jnp.concatenate([real[a][None], walked, real[b][None]])
+
+
+def _levels(subject: Subject, num: int) -> np.ndarray:
+    batches = subject.data.eval_batches(subject.settings.split, num, num)
+    return np.asarray(next(iter(batches))["image"])
+
+
+def _check_diffusion(model: LatentModel) -> None:
+    if not model.prior.groups:
+        raise ValueError("what = 'round_trip': this stage's prior has no diffusion")
+
+
+def sections(run: Run, settings: Exploration) -> list[Section]:
+    """Strips for the report."""
+    found = []
+    if run.subject.model.prior.groups:
+        times = ", ".join(f"{t:g}" for t in settings.times)
+        found.append(
+            Section(
+                title="Round trips",
+                figures=[_strip(run, settings, "round_trip")],
+                text=f"Held-out image, its reconstruction, then noised to t = {times} "
+                "and solved back: what is kept of an image at each time.",
+            )
+        )
+    return [
+        *found,
+        Section(
+            title="Interpolation",
+            figures=[_strip(run, settings, "interpolation")],
+            text="Two held-out images (outermost) and the spherical way between the "
+            "noises that the ODE makes of them.",
+        ),
+    ]
+
+
+def _strip(run: Run, settings: Exploration, what: str) -> Figure:
+    images = np.asarray(pictures(run, settings, what))
+    return Figure(png=plots.png(plots.strip(images)), alt=what.replace("_", " "))

@@ -1,0 +1,151 @@
+"""One config as objects, checked before anything is compiled."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from lsgm.config import ConfigError, build, nearest, plain
+from lsgm.data.pipeline import Data
+from lsgm.evaluation.settings import Evaluation
+from lsgm.training.stage import Stage
+from lsgm.vae import VAE
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Data, a VAE, and the stages that train it and its prior.
+
+    Attributes:
+      stage_order: names of the stages in the order in which they run; each
+        continues from the parameters of the one before.
+    """
+
+    seed: int
+    data: Data
+    vae: VAE
+    stages: dict[str, Stage]
+    stage_order: tuple[str, ...]
+    evaluation: Evaluation
+
+
+def from_config(config: Mapping[str, Any] | ConfigDict) -> Experiment:
+    """Check a config, build what it names, and see that it can be trained here.
+
+    Raises:
+      ConfigError: names the key, the value, and what is allowed.
+      lsgm.features.weights_file.WeightsError: weights of the feature extractor
+        that the run will need are missing or are not those that it records.
+    """
+    experiment = described(config)
+    _check_devices(experiment)
+    _check_weights(experiment)
+    check_data(experiment)
+    return experiment
+
+
+def described(config: Mapping[str, Any] | ConfigDict) -> Experiment:
+    """Check a config and build what it names, whatever data and devices are here.
+
+    Raises:
+      ConfigError: names the key, the value, and what is allowed.
+    """
+    spec = {"target": "lsgm.runs.experiment:Experiment", **plain(config)}
+    experiment = build(spec)
+    _check_stages(experiment)
+    _check_data_shape(experiment)
+    return experiment
+
+
+def _check_stages(experiment: Experiment) -> None:
+    for name in experiment.stage_order:
+        if name not in experiment.stages:
+            raise ConfigError("stage_order", name, nearest(name, experiment.stages))
+    if not experiment.stage_order:
+        raise ConfigError("stage_order", (), "name at least one stage")
+    for name, stage in experiment.stages.items():
+        if stage.keep_best and experiment.evaluation.extractor is None:
+            message = "needs evaluation.extractor, by which samples are judged"
+            raise ConfigError(f"stages.{name}.keep_best", True, message)
+    first = experiment.stage_order[0]
+    if "vae" not in experiment.stages[first].optimizers:
+        raise ConfigError(
+            f"stages.{first}.optimizers",
+            tuple(experiment.stages[first].optimizers),
+            "the first stage has to train the group 'vae'",
+        )
+
+
+def _check_devices(experiment: Experiment) -> None:
+    devices = jax.device_count()
+    for name, stage in experiment.stages.items():
+        if stage.batch_size % devices:
+            raise ConfigError(
+                f"stages.{name}.batch_size",
+                stage.batch_size,
+                f"must be divisible by the number of devices, {devices}",
+            )
+
+
+def _check_weights(experiment: Experiment) -> None:
+    settings = experiment.evaluation
+    judged = any(stage.keep_best for stage in experiment.stages.values())
+    if settings.extractor is not None and (judged or settings.ledger is not None):
+        assert settings.extractor.provenance
+
+
+def _check_data_shape(experiment: Experiment) -> None:
+    data, vae = experiment.data, experiment.vae
+    if tuple(data.image_shape) != tuple(vae.image_shape):
+        raise ConfigError(
+            "vae.image_shape",
+            vae.image_shape,
+            f"must equal data.image_shape, {data.image_shape}",
+        )
+    if data.num_bits != vae.likelihood.num_bits:
+        raise ConfigError(
+            "data.num_bits",
+            data.num_bits,
+            f"must equal vae.likelihood.num_bits, {vae.likelihood.num_bits}",
+        )
+
+
+def check_data(experiment: Experiment) -> None:
+    """Open the data: splits exist, and hold what is asked of them.
+
+    Raises:
+      ConfigError: they do not.
+    """
+    data, settings = experiment.data, experiment.evaluation
+    size = data.num_examples("train")
+    for name, stage in experiment.stages.items():
+        if stage.batch_size > size:
+            raise ConfigError(
+                f"stages.{name}.batch_size",
+                stage.batch_size,
+                f"must not exceed the train split's {size} examples",
+            )
+    for field in ("split", "monitor_split", "reference_split", "baseline_split"):
+        split = getattr(settings, field)
+        if split not in data.source.splits():
+            raise ConfigError(
+                f"evaluation.{field}", split, nearest(split, data.source.splits())
+            )
+    likelihood = settings.likelihood
+    for field, num, split in (
+        ("num_examples", settings.num_examples, settings.split),
+        ("latent_examples", settings.latent_examples, settings.split),
+        ("monitor_examples", settings.monitor_examples, settings.monitor_split),
+        (
+            "likelihood.num_examples",
+            likelihood and likelihood.num_examples,
+            settings.split,
+        ),
+    ):
+        held = data.num_examples(split)
+        if num is not None and num > held:
+            raise ConfigError(
+                f"evaluation.{field}", num, f"split {split!r} holds {held}"
+            )

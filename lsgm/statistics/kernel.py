@@ -1,0 +1,67 @@
+r"""The kernel distance of two sets of features, with a standard error.
+
+The squared maximum mean discrepancy under k(x, y) = (x.y / d + 1)^3 (KID where the
+features are Inception's), over all pairs of x_1..x_m and y_1..y_n:
+
+    MMD^2 = A / (m (m - 1)) + B / (n (n - 1)) - 2 C / (m n),               (1)
+    A = sum_i a_i,  a_i = sum_{i' != i} k(x_i, x_i'),  B, b_j likewise in y,
+    C = sum_i c_i,  c_i = sum_j k(x_i, y_j),  e_j = sum_i k(x_i, y_j).
+
+It has no bias for any m and n, so it may come out below zero. It depends on each
+example through a witness; leaving one out at a time (the jackknife) gives
+
+    u_i = a_i / (m - 2) - c_i / n,    v_j = b_j / (n - 2) - e_j / m,       (2)
+    se^2 = 4 Var(u) / m + 4 Var(v) / n,                                    (3)
+
+with sample variances: deleting x_i moves Eq. (1) by -2 (u_i - mean u) / (m - 1).
+Both sets count as random. By Efron and Stein's inequality Eq. (3) is too large on
+average, never too small: little where the distributions differ, by a factor of two
+where they are the same and Eq. (1) is degenerate. 1.96 se to both sides then cover
+at least 95 %, measured in the tests.
+
+Sources: Binkowski et al., arXiv 1801.01401 (1); Arvesen 1969, Annals of Mathematical
+Statistics 40, for the jackknife of U-statistics in two samples (3).
+"""
+
+import numpy as np
+
+from lsgm.statistics.frechet import Estimate, Features, OtherFeatures
+from lsgm.typing import Float
+
+BLOCK = 2048
+Sums = Float[np.ndarray, " n"]
+
+
+def kernel_distance(x: Features, y: OtherFeatures) -> Estimate:
+    """Eq. (1) with the standard error of Eq. (3); kernels of blocks at a time.
+
+    Raises:
+      ValueError: a set of fewer than three examples.
+    """
+    m, n = len(x), len(y)
+    if min(m, n) < 3:
+        raise ValueError(f"sets of {m} and {n} examples: a kernel distance needs 3")
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    a, b = _within(x), _within(y)
+    c, e = _between(x, y)
+    value = a.sum() / (m * (m - 1)) + b.sum() / (n * (n - 1)) - 2 * c.sum() / (m * n)
+    u, v = a / (m - 2) - c / n, b / (n - 2) - e / m
+    variance = 4 * u.var(ddof=1) / m + 4 * v.var(ddof=1) / n
+    return Estimate(float(value), float(np.sqrt(variance)))
+
+
+def _within(x: Features) -> Sums:
+    """a_i of Eq. (1)."""
+    diagonal = (np.einsum("nd,nd->n", x, x) / x.shape[1] + 1) ** 3
+    return _between(x, x)[0] - diagonal
+
+
+def _between(x: Features, y: OtherFeatures) -> tuple[Sums, Float[np.ndarray, " m"]]:
+    """c_i and e_j of Eq. (1)."""
+    c, e = np.zeros(len(x)), np.zeros(len(y))
+    for i in range(0, len(x), BLOCK):
+        for j in range(0, len(y), BLOCK):
+            kernel = (x[i : i + BLOCK] @ y[j : j + BLOCK].T / x.shape[1] + 1) ** 3
+            c[i : i + BLOCK] += kernel.sum(1)
+            e[j : j + BLOCK] += kernel.sum(0)
+    return c, e

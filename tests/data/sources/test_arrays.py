@@ -1,0 +1,71 @@
+"""npz files: one per split, and the errors of a wrong one."""
+
+import numpy as np
+import pytest
+
+from lsgm.config import ConfigError
+from lsgm.data.pipeline import Data
+from lsgm.data.sources.arrays import Npz
+
+X = np.arange(5 * 4, dtype=np.uint8).reshape(5, 2, 2)
+Y = np.arange(5)
+
+
+def written(path, **arrays):
+    np.savez(path, **arrays)
+    return str(path)
+
+
+@pytest.mark.parametrize("shape", [(5, 2, 2), (5, 2, 2, 1)])
+def test_round_trip(tmp_path, shape):
+    source = Npz(train=written(tmp_path / "a.npz", x=X.reshape(shape), y=Y))
+    assert source.splits() == ("train",)
+    batch = Data(source=source, image_shape=(2, 2, 1)).eval_batches("train", 5).batch(0)
+    np.testing.assert_array_equal(batch["image"][..., 0], X)
+    np.testing.assert_array_equal(batch["label"], Y)
+
+
+def test_labels_are_optional(tmp_path):
+    source = Npz(test=written(tmp_path / "a.npz", x=X))
+    example = Data(source=source, image_shape=(2, 2, 1)).example("test", 4)
+    assert set(example) == {"image"}
+
+
+@pytest.mark.parametrize(
+    "arrays, words",
+    [
+        (dict(z=X), "holds z"),
+        (dict(x=X.astype(np.float32)), "float32"),
+        (dict(x=X[0]), r"\[2, 2\]"),
+        (dict(x=X[:0]), r"\[0, 2, 2\]"),
+        (dict(x=X, y=Y[:4]), "5 integers"),
+        (dict(x=X, y=Y / 2), "float64"),
+    ],
+)
+def test_wrong_content(tmp_path, arrays, words):
+    path = written(tmp_path / "a.npz", **arrays)
+    with pytest.raises(ConfigError, match=words) as error:
+        Npz(test=path).open("test")
+    assert error.value.key == "data.source.test" and path in str(error.value)
+
+
+def test_wrong_file(tmp_path):
+    for name, content in (("gone.npz", None), ("text.npz", b"text"), ("e.npz", b"")):
+        path = tmp_path / name
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(ConfigError, match="no such file|not an npz") as error:
+            Npz(train=str(path)).open("train")
+        assert error.value.key == "data.source.train" and name in str(error.value)
+
+
+def test_a_single_array_is_no_npz(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    with pytest.raises(ConfigError, match="not an npz"):
+        Npz(train=str(tmp_path / "x.npy")).open("train")
+
+
+def test_missing_split(tmp_path):
+    path = written(tmp_path / "a.npz", x=X)
+    with pytest.raises(ConfigError, match="'test'; allowed are train"):
+        Npz(train=path).open("test")
