@@ -24,7 +24,7 @@ def variant(name: str, *allowed: str) -> str:
 def binary_digits(source: dict[str, Any]) -> dict[str, Any]:
     """28x28 grey images, dynamically binarised."""
     return piece(
-        "data.pipeline:Data",
+        "data.images:Images",
         source=source,
         image_shape=(28, 28, 1),
         num_bits=1,
@@ -59,7 +59,7 @@ def small_nvae(**fields: Any) -> dict[str, Any]:
     )
     return piece(
         "vae:VAE",
-        image_shape=(28, 28, 1),
+        data_shape=(28, 28, 1),
         padding=2,
         network=piece("networks.nvae:NVAE", **(network | fields)),
         likelihood=piece("distributions:BernoulliLikelihood"),

@@ -265,7 +265,7 @@ class Objective:
         params, mutables = self.model.init(init_key)
         if not any(r.spectral for r in self.regularization.values()):
             return params, mutables
-        x = jnp.zeros((1, *self.model.vae.image_shape))
+        x = jnp.zeros((1, *self.model.vae.data_shape))
         draws = self.draw(draw_key, 1)
 
         def kernels_of(params: Params) -> Params:

@@ -1,7 +1,10 @@
-"""Classes that moved: the path that older configs name, and the path of today.
+"""Classes and fields that moved: what older configs name, and its name of today.
 
 Checkpoints and ``config.json`` name classes by path. An entry here stays for good.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 # (module then, module now, classes)
 _MOVES = (
@@ -31,4 +34,22 @@ MOVED = {
     f"lsgm.{then}:{name}": f"lsgm.{now}:{name}"
     for then, now, names in _MOVES
     for name in names
+} | {
+    "lsgm.data.pipeline:Data": "lsgm.data.images:Images",
 }
+# By class of today: field then, field now.
+RENAMED_FIELDS = {"lsgm.vae:VAE": {"image_shape": "data_shape"}}
+
+
+def renew(value: Any) -> Any:
+    """A plain config, or a part of one, in the names of today."""
+    if isinstance(value, tuple):
+        return tuple(renew(v) for v in value)
+    if not isinstance(value, Mapping):
+        return value
+    target = value.get("target")
+    if isinstance(target, str):
+        target = MOVED.get(target, target)
+        value = {**value, "target": target}
+    fields = RENAMED_FIELDS.get(target, {}) if isinstance(target, str) else {}
+    return {fields.get(k, k): renew(v) for k, v in value.items()}

@@ -79,7 +79,7 @@ def vae() -> VAE:
     return VAE(
         network=SmallVAE(),
         likelihood=BernoulliLikelihood(),
-        image_shape=(SIZE, SIZE, 1),
+        data_shape=(SIZE, SIZE, 1),
     )
 
 
@@ -137,7 +137,8 @@ def variables(seed: int = 0) -> tuple[Any, Any]:
     ), mutables
 
 
-def levels(num: int = 4) -> Any:
+def batch(num: int = 4) -> Any:
     """Random binary images."""
     shape = (num, SIZE, SIZE, 1)
-    return jax.random.bernoulli(jax.random.key(5), 0.3, shape).astype(jnp.uint8)
+    on = jax.random.bernoulli(jax.random.key(5), 0.3, shape)
+    return {"levels": on.astype(jnp.uint8)}

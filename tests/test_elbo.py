@@ -50,7 +50,7 @@ def made(mode="joint"):
 
 
 def images(objective, num=4):
-    return objective.model.vae.preprocess(small.levels(num))
+    return objective.model.vae.preprocess(small.batch(num))
 
 
 @functools.cache

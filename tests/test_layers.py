@@ -30,6 +30,7 @@ LEVELS = {
     "lsgm.elbo": 6,
     "lsgm.interop": 6,
     "lsgm.reports": 6,
+    "lsgm.reports.plots": 1,
     "lsgm.training": 7,
     "lsgm.features": 7,
     "lsgm.evaluation": 8,

@@ -30,13 +30,13 @@ def get_config(arg: str = "full") -> ConfigDict:
     return pieces.new_config(
         seed=0,
         data=piece(
-            "data.pipeline:Data",
+            "data.images:Images",
             source=pieces.tfds("cifar10"),
             image_shape=(32, 32, 3),
         ),
         vae=piece(
             "vae:VAE",
-            image_shape=(32, 32, 3),
+            data_shape=(32, 32, 3),
             network=piece(
                 "networks.nvae:NVAE",
                 base_channels=4 if smoke else 32,

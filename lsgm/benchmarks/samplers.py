@@ -59,7 +59,7 @@ from lsgm.sdes.base import ScalarSDE
 from lsgm.statistics import frechet
 from lsgm.statistics.kernel import kernel_distance
 from lsgm.statistics.two_sample import told_apart
-from lsgm.typing import Array, Time
+from lsgm.typing import Array, Batch, Time
 
 CALLS = (1, 2, 3, 4, 5, 6, 8, 10, 20, 50)
 CHOSEN_AT = (2, 4, 8)
@@ -339,14 +339,15 @@ class Tournament:
         size = self.subject.settings.batch_size
         batches = self.subject.data.train_batches(seed, size)
         found = [
-            self.encode(batches.batch(k)["image"], jax.random.fold_in(key, k))
+            self.encode(batches.batch(k), jax.random.fold_in(key, k))
             for k in range(-(-self.num // size))
         ]
         return np.concatenate([np.asarray(z0) for z0 in found])[: self.num]
 
-    def _encode(self, levels: Array, key: Any) -> Array:
+    def _encode(self, batch: Batch, key: Any) -> Array:
         vae, params = self.subject.model.vae, self.subject.params["vae"]
-        keys = numerics.example_keys(key, numerics.example_indices(len(levels)))
-        x, eta = vae.preprocess(levels), vae.draw(keys)
+        x = vae.preprocess(batch)
+        keys = numerics.example_keys(key, numerics.example_indices(len(x)))
+        eta = vae.draw(keys)
         mutables = self.subject.mutables["vae"]
         return vae.join(vae.infer(params, mutables, x, eta, train=False).z)

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lsgm.evaluation import parts, provenance, timing
@@ -128,7 +127,7 @@ def bound_part(run: Run) -> Result:
         for name, e in ((n, bound.estimate_mean(v)) for n, v in values.items())
     }
     if not model.vae.likelihood.density:
-        nats, shape = found["nelbo"]["nats"], model.vae.image_shape
+        nats, shape = found["nelbo"]["nats"], model.vae.data_shape
         found["bits_per_dim"] = bound.bits_per_dim(nats, shape)
     found |= {
         "num_bits": model.vae.likelihood.num_bits,
@@ -146,9 +145,10 @@ def _held_out(subject: Subject, batch_size: int, num: int | None) -> Iterable[An
 
 
 def _hashed(seen: Any, batches: Iterable[Any]) -> Iterator[Any]:
-    """The batches, each example's levels shown to the hash ``seen``."""
+    """The batches, each example's data shown to the hash ``seen``."""
     for batch in batches:
-        seen.update(np.ascontiguousarray(batch["image"][batch["mask"]]).data)
+        for name in sorted(batch.keys() - {"mask", "label"}):
+            seen.update(np.ascontiguousarray(batch[name][batch["mask"]]).data)
         yield batch
 
 
@@ -167,7 +167,7 @@ def likelihood_part(run: Run) -> Result:
         jax.random.key(run.seed),
     )
     found = likelihood.summary(
-        terms, settings, None if model.vae.likelihood.density else model.vae.image_shape
+        terms, settings, None if model.vae.likelihood.density else model.vae.data_shape
     )
     found |= {
         "split": subject.settings.split,
@@ -235,8 +235,9 @@ def sampling_part(run: Run) -> Result:
 
 def pictures_part(run: Run) -> Result:
     """Samples, reconstructions, the path from noise."""
+    view = run.subject.data.view
     samples = Figure(
-        png=plots.png(plots.grid(run.generated.images[:NUM_SHOWN], COLUMNS)),
+        png=plots.png(view.picture(run.generated.images[:NUM_SHOWN], COLUMNS)),
         caption="Means of the decoder's distribution, not selected.",
     )
     return Result(
@@ -250,16 +251,16 @@ def pictures_part(run: Run) -> Result:
 
 def _reconstructions(run: Run) -> Figure:
     subject, model = run.subject, run.subject.model
-    levels = np.asarray(next(iter(_held_out(subject, 24, 24)))["image"])
+    x = model.vae.preprocess(next(iter(_held_out(subject, 24, 24))))
     decoded = jax.jit(model.reconstruct)(
         subject.params,
         subject.mutables,
         jax.random.key(run.seed),
-        model.vae.preprocess(jnp.asarray(levels)),
+        x,
     )
-    real = (levels / model.vae.likelihood.max_level).astype(np.float32)
+    real = np.asarray(model.vae.likelihood.shown(x))
     return Figure(
-        png=plots.png(plots.pairs(real, np.asarray(decoded))),
+        png=plots.png(subject.data.view.pairs(real, np.asarray(decoded))),
         caption="Held-out images, each with its reconstruction to the right.",
     )
 
@@ -270,7 +271,7 @@ def _path(run: Run) -> list[Section]:
     path = next(run.draw(PATH_IMAGES, PATH_IMAGES, num_path=PATH_STEPS)).path
     assert path is not None
     figure = Figure(
-        png=plots.png(plots.strip(path)),
+        png=plots.png(run.subject.data.view.path(path)),
         caption="Latents on their way from noise (left) to a sample, decoded.",
     )
     return [Section(title="From noise to image", figures=[figure])]

@@ -14,7 +14,6 @@ from lsgm.evaluation.measures.bound import bits_per_dim, bound_fn, estimate_boun
 from lsgm.evaluation.measures.realism import statistics_of
 from lsgm.evaluation.settings import Evaluation
 from lsgm.model import LatentModel
-from lsgm.reports import plots
 from lsgm.samplers.base import require_finite
 from lsgm.statistics.frechet import frechet, moments
 from lsgm.training.observe import Observation, Observer
@@ -54,7 +53,7 @@ def bound_observer(
         scalars = {f"held_out/{k}": e.mean for k, e in estimates.items()}
         if not model.vae.likelihood.density:
             scalars["held_out/bits_per_dim"] = bits_per_dim(
-                estimates["nelbo"].mean, model.vae.image_shape
+                estimates["nelbo"].mean, model.vae.data_shape
             )
         return Observation(scalars=scalars)
 
@@ -74,9 +73,10 @@ def sample_observer(
     )
 
     @jax.jit
-    def reconstruct(params: Any, mutables: Any, levels: Any) -> Any:
-        x = model.vae.preprocess(levels)
-        return model.reconstruct(params, mutables, jax.random.key(2), x)
+    def reconstruct(params: Any, mutables: Any, batch: Any) -> Any:
+        x = model.vae.preprocess(batch)
+        decoded = model.reconstruct(params, mutables, jax.random.key(2), x)
+        return model.vae.likelihood.shown(x), decoded
 
     @where_finite
     def observe(state: TrainState) -> Observation:
@@ -85,14 +85,12 @@ def sample_observer(
         batch = next(
             iter(data.eval_batches(settings.monitor_split, num // 2, num // 2))
         )
-        levels = np.asarray(batch["image"])
-        decoded = reconstruct(state.averaged, state.mutables, levels)
-        real = (levels / model.vae.likelihood.max_level).astype(np.float32)
+        pairs = reconstruct(state.averaged, state.mutables, batch)
         return Observation(
             scalars={"samples/nfe": float(generated.nfe)},
             pictures={
-                "samples": plots.grid(np.asarray(generated.images)),
-                "reconstructions": plots.pairs(real, np.asarray(decoded)),
+                "samples": data.view.picture(np.asarray(generated.images)),
+                "reconstructions": data.view.pairs(*map(np.asarray, pairs)),
             },
         )
 

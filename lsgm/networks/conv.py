@@ -55,7 +55,7 @@ class ConvVAE(nn.Module):
         super().__post_init__()
 
     def latent_shapes(
-        self, image_shape: tuple[int, int, int]
+        self, data_shape: tuple[int, int, int]
     ) -> tuple[tuple[tuple[int, int, int], ...], ...]:
         """(h, w, c) of the one group of the one scale.
 
@@ -63,10 +63,10 @@ class ConvVAE(nn.Module):
           ValueError: the image does not halve once per level.
         """
         factor = 2 ** len(self.channels)
-        h, w, _ = image_shape
+        h, w, _ = data_shape
         if h % factor or w % factor:
             raise ValueError(
-                f"image_shape = {image_shape!r}: height and width must be multiples "
+                f"data_shape = {data_shape!r}: height and width must be multiples "
                 f"of {factor} (one halving for each of {len(self.channels)} channels)"
             )
         return (((h // factor, w // factor, self.latent_channels),),)

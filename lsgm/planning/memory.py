@@ -86,8 +86,8 @@ def residuals_per_image(stage: Stage, vae: VAE, state: Any) -> float:
     objective = stage.objective(vae)
     (phase,) = objective.phases
 
-    def pullback(state: Any, levels: Any) -> Any:
-        x = vae.preprocess(levels)
+    def pullback(state: Any, batch: Any) -> Any:
+        x = vae.preprocess(batch)
         draws = objective.draw(state.key, IMAGES, None)
 
         def losses_of(trained: Any) -> Any:
@@ -98,8 +98,8 @@ def residuals_per_image(stage: Stage, vae: VAE, state: Any) -> float:
         trained = {group: state.params[group] for group in phase}
         return jax.vjp(losses_of, trained, has_aux=True)[1]
 
-    levels = jax.ShapeDtypeStruct((IMAGES, *vae.image_shape), jnp.uint8)
-    residuals = growing_bytes(jax.eval_shape(pullback, state, levels)) / IMAGES
+    kept = jax.eval_shape(pullback, state, vae.abstract_batch(IMAGES))
+    residuals = growing_bytes(kept) / IMAGES
     jax.clear_caches()  # They keep the trace.
     return residuals
 

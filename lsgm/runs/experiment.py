@@ -98,11 +98,11 @@ def _check_weights(experiment: Experiment) -> None:
 
 def _check_data_shape(experiment: Experiment) -> None:
     data, vae = experiment.data, experiment.vae
-    if tuple(data.image_shape) != tuple(vae.image_shape):
+    if tuple(data.data_shape) != tuple(vae.data_shape):
         raise ConfigError(
-            "vae.image_shape",
-            vae.image_shape,
-            f"must equal data.image_shape, {data.image_shape}",
+            "vae.data_shape",
+            vae.data_shape,
+            f"must equal the shape of config.data, {data.data_shape}",
         )
     if data.num_bits != vae.likelihood.num_bits:
         raise ConfigError(
@@ -129,9 +129,9 @@ def check_data(experiment: Experiment) -> None:
             )
     for field in ("split", "monitor_split", "reference_split", "baseline_split"):
         split = getattr(settings, field)
-        if split not in data.source.splits():
+        if split not in data.splits():
             raise ConfigError(
-                f"evaluation.{field}", split, nearest(split, data.source.splits())
+                f"evaluation.{field}", split, nearest(split, data.splits())
             )
     likelihood = settings.likelihood
     for field, num, split in (

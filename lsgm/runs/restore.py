@@ -145,7 +145,7 @@ def card_of(restored: Restored, *, seed: int) -> dict[str, Any]:
         "temperature": settings.temperature,
         "batch_statistics": settings.batch_statistics,
         "recalibration_batches": settings.recalibration_batches,
-        "data": repr(data.source),
+        "data": data.origin,
         "split": settings.split,
         "num_bits": data.num_bits,
         "binarize": data.binarize,

@@ -23,7 +23,7 @@ from lsgm.priors import normal
 from lsgm.training.parallel import AXIS, pmap_update, replicate, split_over_devices
 from lsgm.training.stage import Stage
 from lsgm.training.state import TrainState
-from lsgm.typing import Array, Float, Levels, Params, PRNGKey
+from lsgm.typing import Array, Batch, Float, Params, PRNGKey
 from lsgm.vae import VAE, Inferred
 
 # Batches that Eq. (1) is averaged over, at most; never more than an epoch.
@@ -67,11 +67,11 @@ def mean_channel_kl(
 ) -> Float[Array, " c"]:
     """Eq. (1) over the first batches of training, on all devices and hosts."""
 
-    def add(so_far: _Sum, levels: Levels) -> tuple[_Sum, tuple[()]]:
-        indices = numerics.example_indices(levels.shape[0], AXIS)
+    def add(so_far: _Sum, batch: Batch) -> tuple[_Sum, tuple[()]]:
+        x = vae.preprocess(batch)
+        indices = numerics.example_indices(x.shape[0], AXIS)
         batch_key = jax.random.fold_in(so_far.key, so_far.count)
         noise = vae.draw(numerics.example_keys(batch_key, indices))
-        x = vae.preprocess(levels)
         inferred = vae.infer(so_far.params, so_far.mutables, x, noise, train=False)
         kl = jax.lax.pmean(channel_kl(vae, inferred), AXIS)
         count, total = so_far.count + 1, so_far.total + kl
@@ -85,5 +85,5 @@ def mean_channel_kl(
     so_far = replicate(jax.tree.map(jnp.copy, start))
     num = min(batches.steps_per_epoch, MAX_BATCHES)
     for k in range(num):
-        so_far, _ = update(so_far, split_over_devices(batches.batch(k)["image"]))
+        so_far, _ = update(so_far, split_over_devices(batches.batch(k)))
     return jnp.asarray(jax.device_get(so_far.total)) / num

@@ -18,9 +18,9 @@ from lsgm import elbo
 from lsgm.training.guard import all_finite
 from lsgm.training.optim import Ema
 from lsgm.training.state import TrainState
-from lsgm.typing import Array, Levels, Params
+from lsgm.typing import Array, Batch, Params
 
-Update = Callable[[TrainState, Levels], tuple[TrainState, dict[str, Array]]]
+Update = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]
 
 
 def make_update(
@@ -29,18 +29,16 @@ def make_update(
     ema: Ema,
     axis: str,
 ) -> Update:
-    """The update of one device: (state, levels [b h w c]) -> (state, metrics).
+    """The update of one device: (state, batch) -> (state, metrics).
 
     Gradients, statistics and metrics are averaged over ``axis``. An update whose
     losses or gradients are not finite is skipped: the step counter moves on,
     everything else stays, and the metric ``skipped`` is 1.
     """
 
-    def update(
-        state: TrainState, levels: Levels
-    ) -> tuple[TrainState, dict[str, Array]]:
+    def update(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
         key = jax.random.fold_in(state.key, state.step)
-        x = objective.model.vae.preprocess(levels)
+        x = objective.model.vae.preprocess(batch)
         new, metrics, healthy = state, {}, jnp.array(True)
         for i, phase in enumerate(objective.phases):
             draws = objective.draw(jax.random.fold_in(key, i), x.shape[0], axis)

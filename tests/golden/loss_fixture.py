@@ -201,7 +201,7 @@ class Golden:
 
     @property
     def x(self):
-        p, (h, w, _) = self.vae.padding, self.vae.image_shape
+        p, (h, w, _) = self.vae.padding, self.vae.data_shape
         return nhwc(self.base["x"])[:, p : p + h, p : p + w]
 
     def bound(self, params, mutables):

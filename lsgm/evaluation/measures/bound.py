@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lsgm import elbo
 from lsgm.model import LatentModel
-from lsgm.typing import Array, Params, PRNGKey
+from lsgm.typing import Array, Batch, Params, PRNGKey
 
 TERMS = ("reconstruction", "neg_entropy", "cross_entropy", "nelbo")
 
@@ -25,7 +24,7 @@ class Estimate(NamedTuple):
 def bound_fn(
     model: LatentModel, beside: Mapping[str, LatentModel] | None = None
 ) -> Callable[..., dict[str, Array]]:
-    """Compiled ``(params, mutables, levels, key) -> terms``, each [b] in nats.
+    """Compiled ``(params, mutables, batch, key) -> terms``, each [b] in nats.
 
     Args:
       beside: models with the same VAE, whose negative ELBO on the same draws of
@@ -34,9 +33,9 @@ def bound_fn(
 
     @jax.jit
     def terms(
-        params: Params, mutables: Params, levels: Array, key: PRNGKey
+        params: Params, mutables: Params, batch: Batch, key: PRNGKey
     ) -> dict[str, Array]:
-        x = model.vae.preprocess(levels)
+        x = model.vae.preprocess(batch)
 
         def bound(model: LatentModel) -> elbo.Bound:
             # The same draws for all: the same key, on purpose.
@@ -76,16 +75,16 @@ def example_values(
 
     Args:
       terms: what ``bound_fn`` returns.
-      batches: evaluation batches with ``image`` levels and a ``mask`` that is
+      batches: evaluation batches with a ``mask`` that is
         False where a short last batch was filled up.
       num_draws: independent draws per example, over which the value is the mean.
     """
     parts: list[dict[str, np.ndarray]] = []
     for index, batch in enumerate(batches):
-        mask, levels = np.asarray(batch["mask"]), jnp.asarray(batch["image"])
+        mask = np.asarray(batch["mask"])
         batch_key = jax.random.fold_in(key, index)
         draws = [
-            terms(params, mutables, levels, jax.random.fold_in(batch_key, i))
+            terms(params, mutables, batch, jax.random.fold_in(batch_key, i))
             for i in range(num_draws)
         ]
         mean = jax.tree.map(

@@ -29,11 +29,11 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image as PILImage
 
+from lsgm.data.views import View
 from lsgm.model import LatentModel
-from lsgm.reports import plots
 from lsgm.samplers.base import require_finite
 from lsgm.samplers.probability_flow import ProbabilityFlow, velocity
-from lsgm.typing import Array, Latent, Levels, Params
+from lsgm.typing import Array, Latent, Params
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class Walker(NamedTuple):
     """A model's maps, compiled.
 
     Attributes:
-      encode: levels [b h w c] -> Code.
+      encode: x [b h w c] -> Code.
       transport: (u, from, to) -> u: the ODE between two times.
       perturb: (z0, t, eps) -> z_t.
       decode: Code -> images in [0, 1].
@@ -100,7 +100,7 @@ def walker(
         return there
 
     return Walker(
-        lambda levels: encode(*own, jnp.asarray(levels)),
+        lambda x: encode(*own, x),
         carry,
         lambda z0, t, eps: perturb(z0, jnp.float32(t), eps),
         lambda code: decode(*own, code.z0, code.rest),
@@ -111,8 +111,7 @@ def _maps(model: LatentModel, flow: ProbabilityFlow) -> tuple[Callable[..., Any]
     vae = model.vae
     prior: Any = model.prior
 
-    def encode(params: Params, mutables: Params, levels: Array) -> Code:
-        x = vae.preprocess(levels)
+    def encode(params: Params, mutables: Params, x: Array) -> Code:
         shapes = [shape for scale in vae.latent_shapes for shape in scale]
         zero = tuple(jnp.zeros((len(x), *shape)) for shape in shapes)
         z = vae.infer(params["vae"], mutables["vae"], x, zero, train=False).z
@@ -152,10 +151,10 @@ def slerp(a: Array, b: Array, s: Array) -> Array:
 
 
 def round_trips(
-    walk: Walker, levels: Levels, times: tuple[float, ...], t_end: float, key: Any
+    walk: Walker, x: Array, times: tuple[float, ...], t_end: float, key: Any
 ) -> Array:
     """Eq. (1), decoded, for each time: [k b h w c]. The same noise at every time."""
-    code = walk.encode(levels)
+    code = walk.encode(x)
     eps = jax.random.normal(key, code.z0.shape)
     trips = [
         walk.transport(walk.perturb(code.z0, t, eps), t, t_end)
@@ -210,9 +209,11 @@ def _noise(model: LatentModel, num: int, key: Any) -> Code:
     return Code(z0, model.rest_latents(rest_key, num))
 
 
-def save_gif(path: pathlib.Path, frames: Any, seconds_per_frame: float = 0.1) -> None:
-    """Frames [k n h w c] in [0, 1] as a GIF that repeats, n images in a grid."""
-    grids = [plots.grid(np.asarray(frame)) for frame in frames]
+def save_gif(
+    path: pathlib.Path, frames: Any, view: View, seconds_per_frame: float = 0.1
+) -> None:
+    """Frames [k n h w c] as a GIF that repeats, n examples in a picture."""
+    grids = [view.picture(np.asarray(frame)) for frame in frames]
     first, *others = (PILImage.fromarray(g.squeeze()) for g in grids)
     file = io.BytesIO()
     milliseconds = round(1000 * seconds_per_frame)

@@ -179,7 +179,7 @@ def memorization_part(run: Run) -> Result:
     own = {space: memorization.of_first(near, num) for space, near in found.items()}
 
     def take(indices: np.ndarray) -> np.ndarray:
-        return data.open("train").take(indices)["image"]
+        return data.open("train").take(indices)["levels"]
 
     section = memorization.sheet(samples, own, take, asked.num_shown)
     return Result(metrics=metrics, sections=[section])

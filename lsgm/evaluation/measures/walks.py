@@ -23,22 +23,22 @@ def pictures(run: Run, settings: Exploration, what: str) -> Array:
     )
     if what == "traversal":
         return exploration.traverse(walk, subject.model, settings, key)
-    levels = jnp.asarray(_levels(subject, 2 * settings.num))
-    real = jnp.asarray(levels / subject.model.vae.likelihood.max_level, jnp.float32)
+    x = _held_out(subject, 2 * settings.num)
+    real = subject.model.vae.likelihood.shown(x)
     a, b = slice(0, settings.num), slice(settings.num, None)
     if what == "round_trip":
         _check_diffusion(subject.model)
         times = (flow.t_end, *settings.times)
-        trips = exploration.round_trips(walk, levels[a], times, flow.t_end, key)
+        trips = exploration.round_trips(walk, x[a], times, flow.t_end, key)
         return jnp.concatenate([real[a][None], trips])
-    first, last = (walk.encode(levels[part]) for part in (a, b))
+    first, last = (walk.encode(x[part]) for part in (a, b))
     walked = exploration.interpolate(walk, first, last, settings.num_steps, flow.t_end)
     return jnp.concatenate([real[a][None], walked, real[b][None]])
 
 
-def _levels(subject: Subject, num: int) -> np.ndarray:
+def _held_out(subject: Subject, num: int) -> Array:
     batches = subject.data.eval_batches(subject.settings.split, num, num)
-    return np.asarray(next(iter(batches))["image"])
+    return subject.model.vae.preprocess(next(iter(batches)))
 
 
 def _check_diffusion(model: LatentModel) -> None:
@@ -71,5 +71,6 @@ def sections(run: Run, settings: Exploration) -> list[Section]:
 
 
 def _strip(run: Run, settings: Exploration, what: str) -> Figure:
-    images = np.asarray(pictures(run, settings, what))
-    return Figure(png=plots.png(plots.strip(images)), alt=what.replace("_", " "))
+    path = np.asarray(pictures(run, settings, what))
+    picture = run.subject.data.view.path(path)
+    return Figure(png=plots.png(picture), alt=what.replace("_", " "))

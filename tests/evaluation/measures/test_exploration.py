@@ -10,6 +10,7 @@ from PIL import Image
 
 from lsgm.evaluation.measures import exploration
 from lsgm.evaluation.measures.exploration import Exploration
+from lsgm.data.views import ImageView
 from lsgm.model import LatentModel
 from lsgm.samplers.probability_flow import ProbabilityFlow
 from tests import small
@@ -26,9 +27,13 @@ def _walk():
     return exploration.walker(MODEL, {**params, "prior": own}, mutables, FLOW)
 
 
+def _data():
+    return MODEL.vae.preprocess(small.batch(4))
+
+
 @functools.cache
 def _code():
-    return _walk().encode(small.levels(4))
+    return _walk().encode(_data())
 
 
 def test_there_and_back_are_the_latents():
@@ -43,7 +48,7 @@ def test_there_and_back_are_the_latents():
 def test_round_trip_of_no_length_is_the_reconstruction():
     times, key = (FLOW.t_end, 2e-5, 0.9), jax.random.key(3)
     at_end, near, far = exploration.round_trips(
-        _walk(), small.levels(4), times, FLOW.t_end, key
+        _walk(), _data(), times, FLOW.t_end, key
     )
     decoded = _walk().decode(_code())
     np.testing.assert_array_equal(at_end, decoded)
@@ -81,7 +86,7 @@ def test_slerp_keeps_length_and_angle():
 
 def test_gif_holds_the_frames(tmp_path):
     frames = np.linspace(0, 1, 4)[:, None, None, None, None] * np.ones((1, 2, 8, 8, 1))
-    exploration.save_gif(tmp_path / "walk.gif", frames)
+    exploration.save_gif(tmp_path / "walk.gif", frames, ImageView())
     with Image.open(tmp_path / "walk.gif") as file:
         assert file.n_frames == 4 and file.info["loop"] == 0
 
