@@ -248,6 +248,6 @@ def test_crop_is_the_largest_of_its_aspect(height, width, h, w):
 
 def test_resized_through_the_pipeline(root):
     shape = data(root, (4, 4, 1), grey=True, resize="lanczos").example("test", 0)
-    np.testing.assert_array_equal(shape["image"], np.full((4, 4, 1), 9))
+    np.testing.assert_array_equal(shape["levels"], np.full((4, 4, 1), 9))
     with pytest.raises(ConfigError, match="data.resize"):
         data(root, resize="nearest")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lsgm.data.views import ImageView
 from lsgm.evaluation.measures import exploration
 from lsgm.evaluation.measures.exploration import Exploration
-from lsgm.data.views import ImageView
 from lsgm.model import LatentModel
 from lsgm.samplers.probability_flow import ProbabilityFlow
 from tests import small
