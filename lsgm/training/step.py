@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lsgm import elbo
+from lsgm.elbo import ObjectiveDraws
+from lsgm.objective import Aux, Objective
 from lsgm.training.guard import all_finite
 from lsgm.training.optim import Ema
 from lsgm.training.state import TrainState
@@ -24,7 +25,7 @@ Update = Callable[[TrainState, Levels], tuple[TrainState, dict[str, Array]]]
 
 
 def make_update(
-    objective: elbo.Objective,
+    objective: Objective,
     optimizers: dict[str, optax.GradientTransformation],
     ema: Ema,
     axis: str,
@@ -66,13 +67,13 @@ def make_update(
 
 
 def group_gradients(
-    objective: elbo.Objective,
+    objective: Objective,
     state: TrainState,
     phase: tuple[str, ...],
     x: Array,
-    draws: elbo.Draws,
+    draws: ObjectiveDraws,
     axis: str | None,
-) -> tuple[dict[str, Array], Params, elbo.Aux]:
+) -> tuple[dict[str, Array], Params, Aux]:
     """Losses, and for each group of ``phase`` the gradient of its own loss.
 
     Returns:
