@@ -135,7 +135,7 @@ def ode_likelihood(tolerance: float, **fields: Any) -> dict[str, Any]:
 
 def regularization(coefficient: float) -> dict[str, Any]:
     """One coefficient for spectral norms and normalisation scales, as in LSGM."""
-    return piece("elbo:Regularization", spectral=coefficient, norm=coefficient)
+    return piece("objective:Regularization", spectral=coefficient, norm=coefficient)
 
 
 def learning_rate(peak: float, end: float, num_steps: int) -> dict[str, Any]:

@@ -61,6 +61,7 @@ class LatentModel:
         temperature: float = 1.0,
         num_path: int = 0,
         batch_statistics: bool = False,
+        cond: Array | None = None,
     ) -> Generated:
         """Draw noise, solve the prior's reverse process, decode once.
 
@@ -71,6 +72,7 @@ class LatentModel:
           batch_statistics: let the decoder's batch normalisation use the
             generated batch instead of its running averages, as the published
             CelebA-HQ evaluation does.
+          cond: labels to sample of, int32 [num].
         """
         prior_key, rest_key = jax.random.split(key)
         drawn = self.prior.sample(
@@ -80,6 +82,7 @@ class LatentModel:
             (num, *self.vae.prior_shape),
             temperature=temperature,
             num_path=num_path,
+            cond=cond,
         )
         rest = self.rest_latents(rest_key, num, temperature)
 

@@ -18,6 +18,7 @@ _MOVES = (
     ("data.parquet", "data.sources.parquet", ("Parquet",)),
     ("data.tfds_source", "data.sources.tfds_source", ("TFDS",)),
     ("data.tfrecord", "data.sources.tfrecord", ("TFRecord",)),
+    ("elbo", "objective", ("Regularization",)),
     ("evaluation.exploration", "evaluation.measures.exploration", ("Exploration",)),
     ("evaluation.features", "features.classifier", ("ClassifierFeatures",)),
     ("evaluation.inception_features", "features.inception", ("InceptionFeatures",)),

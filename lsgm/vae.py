@@ -28,6 +28,18 @@ from lsgm.networks.resample import fold, unfold
 from lsgm.typing import Array, Batch, Image, Latent, Latents, Params, PRNGKey, PRNGKeys
 
 
+class Encoded(NamedTuple):
+    """Latents drawn from q(z|x), nothing decoded from them.
+
+    Attributes:
+      z: latents by group, after the flows, [b h w c] each.
+      log_q: their log-density per variable in nats, by group, [b h w c] each.
+    """
+
+    z: Latents
+    log_q: Latents
+
+
 class Inferred(NamedTuple):
     """One pass through encoder and decoder.
 
@@ -167,12 +179,10 @@ class VAE:
           batch_statistics: normalise with batch statistics, update nothing.
           axis: mapped axis over whose devices batch statistics are taken.
         """
-        p = self.padding
-        x = jnp.pad(x, ((0, 0), (p, p), (p, p), (0, 0)), constant_values=-1.0)
         collections = [KERNELS, SCALES] + ([BATCH_STATS] if train else [])
         result: Any = self.network.clone(axis_name=axis).apply(
             {"params": params, BATCH_STATS: mutables[BATCH_STATS]},
-            x,
+            self._pad(x),
             noise,
             train=train or batch_statistics,
             mutable=collections,
@@ -186,6 +196,20 @@ class VAE:
             kernels=state.get(KERNELS, {}),
             scales=state.get(SCALES, {}),
         )
+
+    def encode(
+        self, params: Params, mutables: Params, x: Image, noise: Latents
+    ) -> Encoded:
+        """Draw z from q(z|x) in evaluation mode: the latents of ``infer``, without
+        the layers that stand behind the last of them."""
+        drawn: Any = self.network.apply(
+            {"params": params, BATCH_STATS: mutables[BATCH_STATS]},
+            self._pad(x),
+            noise,
+            train=False,
+            method="encode",
+        )
+        return Encoded(*drawn)
 
     def likelihood_of(self, out: Array) -> Any:
         """p(x|z) of the unpadded image, from ``Inferred.out``."""
@@ -276,6 +300,10 @@ class VAE:
 
     def _group_shapes(self) -> list[tuple[int, int, int]]:
         return [shape for scale in self.latent_shapes for shape in scale]
+
+    def _pad(self, x: Image) -> Image:
+        p = self.padding
+        return jnp.pad(x, ((0, 0), (p, p), (p, p), (0, 0)), constant_values=-1.0)
 
     def _inner(self, out: Array) -> Array:
         p, (h, w, _) = self.padding, self.data_shape

@@ -14,8 +14,7 @@ from lsgm.model import LatentModel
 from lsgm.networks.conv import ConvVAE
 from lsgm.networks.nvae import NVAE
 from lsgm.priors import normal
-from lsgm.priors.base import PriorTerms
-from lsgm.vae import VAE, Inferred
+from lsgm.vae import VAE
 
 CONV = ConvVAE(channels=(4, 8), latent_channels=2, num_outputs=1)
 PADDED = VAE(
@@ -139,15 +138,9 @@ class TestPriorScales:
     def test_a_normal_prior_is_the_same_on_any_scales(self, scales):
         vae = dataclasses.replace(SCALES, prior_scales=scales)
         z = groups()
-        inferred = Inferred(
-            z=z, log_q=z, out=z[0], batch_stats={}, kernels={}, scales={}
-        )
         own = normal.neg_log_prob(vae.join(z))
-        terms = PriorTerms(
-            cross_entropy=own, losses={}, kernels={}, scales={}, metrics={}
-        )
         model = LatentModel(vae=vae, prior=normal.StandardNormal())
-        found = neg_log_prior(model, inferred, terms)
+        found = neg_log_prior(model, z, own)
         for ours, v in zip(found, z, strict=True):
             np.testing.assert_array_equal(ours, normal.neg_log_prob(v))
 

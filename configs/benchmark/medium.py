@@ -65,7 +65,7 @@ def get_config(arg: str = "full") -> ConfigDict:
                     time_sampler=pieces.importance("Unweighted"),
                 ),
                 prior_lr=1e-4,
-                prior_penalty=piece("elbo:Regularization", norm=1e-2),
+                prior_penalty=piece("objective:Regularization", norm=1e-2),
             ),
         ),
         evaluation=pieces.evaluation(smoke),

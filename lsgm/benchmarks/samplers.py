@@ -52,7 +52,6 @@ from lsgm.benchmarks.sampler_entries import (
 from lsgm.config import ConfigError
 from lsgm.evaluation.subject import Subject
 from lsgm.features.real_images import real_images
-from lsgm.priors.score import ScorePrior
 from lsgm.samplers.base import Sampler, require_finite
 from lsgm.samplers.fixed_grid import FixedGrid
 from lsgm.sdes.base import ScalarSDE
@@ -217,16 +216,17 @@ class Tournament:
           num_samples, num_draws: as in ``Settings``.
 
         Raises:
-          ConfigError: the checkpoint's prior is not a score prior.
+          ConfigError: the checkpoint's prior reverses no scalar diffusion.
         """
-        prior = subject.model.prior
-        if not isinstance(prior, ScorePrior):
+        prior: Any = subject.model.prior
+        if prior.diffusion is None:
             name = type(prior).__name__
-            raise ConfigError("checkpoint", name, "a tournament needs a ScorePrior")
-        if not isinstance(prior.sde, ScalarSDE):
-            name = type(prior.sde).__name__
+            allowed = "a tournament needs a prior with a diffusion"
+            raise ConfigError("checkpoint", name, allowed)
+        if not isinstance(prior.diffusion, ScalarSDE):
+            name = type(prior.diffusion).__name__
             raise ConfigError("checkpoint", name, "a tournament needs a ScalarSDE")
-        self.sde = prior.sde
+        self.sde = prior.diffusion
         self.subject, self.prior, self.num = subject, prior, num_samples
         self.notes: list[str] = []
         self.network = Counted(prior.residual_fn(subject.params, subject.mutables))

@@ -34,6 +34,9 @@ TEMPLATE = pathlib.Path(__file__).parent / "compare.html"
 # What has to agree, by part of the evaluation, for its numbers to be compared.
 CONDITIONS = {
     "bound": ("split", "num_bits", "binarize", "num_examples", "examples_sha256"),
+    "reconstruction": (
+        *("split", "num_bits", "binarize", "num_examples", "examples_sha256"),
+    ),
     "likelihood": ("split", "num_bits", "binarize", "num_examples", "examples_sha256"),
     "latents": (),
     "sampling": ("batch_size",),
@@ -127,6 +130,7 @@ def _by_part(metrics: dict[str, Any]) -> dict[str, list[Metric]]:
 
 HEADINGS = {
     "Bound": "bound",
+    "Reconstruction": "reconstruction",
     "Likelihood": "likelihood",
     "Latents": "latents",
     "Sampling": "sampling",

@@ -52,7 +52,8 @@ def parts_of(subject: Subject) -> dict[str, Callable[[Run], Result]]:
     """The parts that the settings ask for, in the order in which they run."""
     settings, prior = subject.settings, subject.model.prior
     asked = {
-        "bound": (bound_part, True),
+        "bound": (bound_part, prior.has_bound),
+        "reconstruction": (reconstruction_part, not prior.has_bound),
         "likelihood": (
             likelihood_part,
             settings.likelihood is not None and prior.has_bound,
@@ -108,14 +109,28 @@ def bound_part(run: Run) -> Result:
     Beside it stands the bound of the same VAE with N(0, I) in the prior's place, on
     the same draws of latents: what the learned prior is worth.
     """
-    subject = run.subject
-    settings, model = subject.settings, subject.model
-    beside = {}
+    model, beside = run.subject.model, {}
     if model.prior.groups:
         beside[WITH_NORMAL] = dataclasses.replace(model, prior=StandardNormal())
+    result = _held_out_terms(run, bound.bound_fn(model, beside))
+    if not model.vae.likelihood.density:
+        nats, shape = result.metrics["nelbo"]["nats"], model.vae.data_shape
+        result.metrics["bits_per_dim"] = bound.bits_per_dim(nats, shape)
+    return result
+
+
+def reconstruction_part(run: Run) -> Result:
+    """In place of the bound where the prior has none: -log p(x|z) of held-out data."""
+    return _held_out_terms(run, bound.bound_fn(run.subject.model))
+
+
+def _held_out_terms(run: Run, terms: Callable[..., Any]) -> Result:
+    """Means of what ``terms`` finds, in nats with standard errors, and on what."""
+    subject = run.subject
+    settings, model = subject.settings, subject.model
     seen = hashlib.sha256()
     values = bound.example_values(
-        bound.bound_fn(model, beside),
+        terms,
         subject.params,
         subject.mutables,
         _hashed(seen, _held_out(subject, settings.batch_size, settings.num_examples)),
@@ -126,14 +141,11 @@ def bound_part(run: Run) -> Result:
         name: {"nats": e.mean, "standard_error": e.standard_error}
         for name, e in ((n, bound.estimate_mean(v)) for n, v in values.items())
     }
-    if not model.vae.likelihood.density:
-        nats, shape = found["nelbo"]["nats"], model.vae.data_shape
-        found["bits_per_dim"] = bound.bits_per_dim(nats, shape)
     found |= {
         "num_bits": model.vae.likelihood.num_bits,
         "split": settings.split,
         "binarize": subject.data.binarize,
-        "num_examples": len(values["nelbo"]),
+        "num_examples": len(values["reconstruction"]),
         "examples_sha256": seen.hexdigest(),
         "num_draws": settings.num_draws,
     }
@@ -266,7 +278,7 @@ def _reconstructions(run: Run) -> Figure:
 
 
 def _path(run: Run) -> list[Section]:
-    if not run.subject.model.prior.groups:
+    if run.subject.model.prior.diffusion is None:
         return []
     path = next(run.draw(PATH_IMAGES, PATH_IMAGES, num_path=PATH_STEPS)).path
     assert path is not None

@@ -84,11 +84,18 @@ class ConvVAE(nn.Module):
     ) -> tuple[Latents, Latents, Array]:
         """As ``NVAE``: latents, their log q per variable in nats, the likelihood's
         parameters [b h w num_outputs]."""
+        z, log_q = self.encode(x, noise, train=train)
+        return z, log_q, self.decode(z, train=train)
+
+    def encode(
+        self, x: Image, noise: Latents, *, train: bool
+    ) -> tuple[Latents, Latents]:
+        """The latent and its log q alone; alike in both modes."""
         h = x
         for level in self.encoder:
             h = level(h)
         z, log_q = draw_posterior(self.posterior(h), noise[0], self.log_std_clamp)
-        return (z,), (log_q,), self.decode((z,), train=train)
+        return (z,), (log_q,)
 
     def decode(self, z: Latents, *, train: bool) -> Array:
         """The likelihood's parameters for a given latent; alike in both modes."""

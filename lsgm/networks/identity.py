@@ -36,8 +36,16 @@ class Identity(nn.Module):
         Args:
           noise: standard normal; its distribution function makes it uniform.
         """
+        z, log_q = self.encode(x, noise, train=train)
+        return z, log_q, self.decode(z, train=train)
+
+    def encode(
+        self, x: Image, noise: Latents, *, train: bool
+    ) -> tuple[Latents, Latents]:
+        """The latents and their log-density alone."""
+        del train
         z, log_q = self._draw(x, noise[0])
-        return (z,), (log_q,), self.decode((z,), train=train)
+        return (z,), (log_q,)
 
     def decode(self, z: Latents, *, train: bool) -> Array:
         """The outputs: z."""

@@ -153,6 +153,13 @@ class NVAE(nn.Module):
         """
         return self.decoder.infer(self.encoder(x, train), noise, train)
 
+    def encode(
+        self, x: Image, noise: Latents, *, train: bool
+    ) -> tuple[Latents, Latents]:
+        """The latents and their log q alone: the decoder runs to the last group,
+        for each posterior needs the map decoded so far, and no further."""
+        return self.decoder.encode(self.encoder(x, train), noise, train)
+
     def decode(self, z: Latents, *, train: bool) -> Array:
         """The likelihood's parameters for given latents, by group."""
         return self.decoder.decode(z, train)

@@ -63,7 +63,7 @@ def entries(ledger: Ledger, metrics: Mapping[str, Any]) -> list[Entry]:
     """Every quantity that was published or measured, in a fixed order."""
     found = [
         _distance(ledger, metrics.get("distance")),
-        *_bound(ledger, metrics["bound"]),
+        *_bound(ledger, metrics.get("bound")),
         *_sampling(ledger, metrics["sampling"]),
     ]
     if ledger.twin:
@@ -92,7 +92,9 @@ def _distance(ledger: Ledger, found: Mapping[str, Any] | None) -> Entry:
     )
 
 
-def _bound(ledger: Ledger, found: Mapping[str, Any]) -> list[Entry]:
+def _bound(ledger: Ledger, found: Mapping[str, Any] | None) -> list[Entry]:
+    if found is None:
+        return _no_bound(ledger)
     nats, bits = found["nelbo"], found.get("bits_per_dim")
     note = f"{found['num_bits']}-bit data, {found['num_examples']} images of split "
     note += found["split"]
@@ -114,6 +116,23 @@ def _bound(ledger: Ledger, found: Mapping[str, Any]) -> list[Entry]:
     )
     # Binary data are published in nats, all others in bits/dim.
     return [in_nats] if ledger.bits_per_dim is None else [in_bits]
+
+
+def _no_bound(ledger: Ledger) -> list[Entry]:
+    published = {
+        "bound on -log p(x), nats": ledger.nats,
+        "bound on -log p(x), bits/dim": ledger.bits_per_dim,
+    }
+    return [
+        Entry(
+            quantity=quantity,
+            published=value,
+            ours=None,
+            comparable=False,
+            note="not measured: the prior has no bound",
+        )
+        for quantity, value in published.items()
+    ]
 
 
 def _sampling(ledger: Ledger, found: Mapping[str, Any]) -> list[Entry]:

@@ -14,12 +14,13 @@ PARTS = {
 
 def headline(metrics: dict[str, dict[str, Any]]) -> list[Metric]:
     """The few numbers on top of the report."""
-    found, calls = metrics["bound"], metrics["sampling"]
-    tiles = [
-        _nats("Bound on -log p(x)", found["nelbo"]),
-        *_bits("The same", found, found),
-        Metric(label="Network calls", value=calls["nfe"], unit="per sample"),
-    ]
+    tiles = []
+    if "bound" in metrics:
+        found = metrics["bound"]
+        tiles.append(_nats("Bound on -log p(x)", found["nelbo"]))
+        tiles += _bits("The same", found, found)
+    calls = metrics["sampling"]["nfe"]
+    tiles.append(Metric(label="Network calls", value=calls, unit="per sample"))
     if "distance" in metrics:
         tiles += distance_rows(metrics["distance"])[:1]
     return tiles
@@ -27,17 +28,14 @@ def headline(metrics: dict[str, dict[str, Any]]) -> list[Metric]:
 
 def table(metrics: dict[str, dict[str, Any]]) -> dict[str, list[Metric]]:
     """The report's table, rows by group."""
-    found, calls = metrics["bound"], metrics["sampling"]
-    where = f"{found['num_examples']} images of split {found['split']}"
-    rows = {
-        f"Bound ({where})": [
-            _nats("Negative ELBO", found["nelbo"], key="bound/nelbo"),
-            *_bits("Negative ELBO", found, found),
-            *(
-                _nats(label, found[name], key=f"bound/{name}")
-                for name, label in PARTS.items()
-            ),
-        ],
+    calls = metrics["sampling"]
+    rows = bound_rows(metrics["bound"]) if "bound" in metrics else {}
+    if "reconstruction" in metrics:
+        found = metrics["reconstruction"]
+        key = "reconstruction/reconstruction"
+        row = _nats("-log p(x|z)", found["reconstruction"], key=key)
+        rows[f"Reconstruction ({_where(found)})"] = [row]
+    rows |= {
         "Sampling": [
             Metric(label="Network calls", value=calls["nfe"], unit="per sample"),
             Metric(
@@ -50,14 +48,6 @@ def table(metrics: dict[str, dict[str, Any]]) -> dict[str, list[Metric]]:
             ),
         ],
     }
-    if "nelbo_with_normal_prior" in found:
-        rows[f"Bound ({where})"].append(
-            _nats(
-                "Negative ELBO with N(0, I) as prior",
-                found["nelbo_with_normal_prior"],
-                key="bound/nelbo_with_normal_prior",
-            )
-        )
     if "likelihood" in metrics:
         rows |= likelihood_rows(metrics["likelihood"])
     if "latents" in metrics:
@@ -68,6 +58,27 @@ def table(metrics: dict[str, dict[str, Any]]) -> dict[str, list[Metric]]:
     if "memorization" in metrics:
         rows |= memorization_rows(metrics["memorization"])
     return rows
+
+
+def bound_rows(found: dict[str, Any]) -> dict[str, list[Metric]]:
+    """Rows of ``measures.bound``, where the prior has one."""
+    rows = [
+        _nats("Negative ELBO", found["nelbo"], key="bound/nelbo"),
+        *_bits("Negative ELBO", found, found),
+        *(
+            _nats(label, found[name], key=f"bound/{name}")
+            for name, label in PARTS.items()
+        ),
+    ]
+    if "nelbo_with_normal_prior" in found:
+        rows.append(
+            _nats(
+                "Negative ELBO with N(0, I) as prior",
+                found["nelbo_with_normal_prior"],
+                key="bound/nelbo_with_normal_prior",
+            )
+        )
+    return {f"Bound ({_where(found)})": rows}
 
 
 def likelihood_rows(found: dict[str, Any]) -> dict[str, list[Metric]]:
@@ -100,8 +111,7 @@ def likelihood_rows(found: dict[str, Any]) -> dict[str, list[Metric]]:
         note = f"same latents and probes; {other['nfe']:g} network calls"
         label = f"Change of the negative ELBO at rtol {other['rtol']:g}"
         rows.append(_nats(label, other["difference"], note))
-    where = f"{found['num_examples']} images of split {found['split']}"
-    return {f"Likelihood ({where})": rows}
+    return {f"Likelihood ({_where(found)})": rows}
 
 
 def distance_rows(found: dict[str, Any]) -> list[Metric]:
@@ -202,6 +212,10 @@ def latent_rows(found: dict[str, Any]) -> dict[str, list[Metric]]:
         ]
         for row in found["groups"]
     }
+
+
+def _where(found: dict[str, Any]) -> str:
+    return f"{found['num_examples']} images of split {found['split']}"
 
 
 def _channels(ends: list[float]) -> str:

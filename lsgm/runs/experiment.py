@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from lsgm.config import ConfigError, build, nearest, plain
 from lsgm.data.pipeline import Data
 from lsgm.evaluation.settings import Evaluation
+from lsgm.model import LatentModel
 from lsgm.training.stage import Stage
 from lsgm.vae import VAE
 
@@ -69,13 +70,30 @@ def _check_stages(experiment: Experiment) -> None:
         if stage.keep_best and experiment.evaluation.extractor is None:
             message = "needs evaluation.extractor, by which samples are judged"
             raise ConfigError(f"stages.{name}.keep_best", True, message)
-    first = experiment.stage_order[0]
-    if "vae" not in experiment.stages[first].optimizers:
-        raise ConfigError(
-            f"stages.{first}.optimizers",
-            tuple(experiment.stages[first].optimizers),
-            "the first stage has to train the group 'vae'",
-        )
+    _check_trained(experiment)
+
+
+def _check_trained(experiment: Experiment) -> None:
+    """Refuse a stage that uses parameters which nothing has trained."""
+    trained: set[str] = set()
+    for name in experiment.stage_order:
+        stage = experiment.stages[name]
+        trained = (trained - set(stage.fresh)) | set(stage.optimizers)
+        for group in ("vae", *stage.prior.groups):
+            if group not in trained and _has_parameters(experiment.vae, stage, group):
+                raise ConfigError(
+                    f"stages.{name}.optimizers",
+                    tuple(stage.optimizers),
+                    f"the group {group!r} has parameters that no stage up to here "
+                    "trains; give it an optimizer here or in an earlier stage",
+                )
+
+
+def _has_parameters(vae: VAE, stage: Stage, group: str) -> bool:
+    """By shape evaluation, which a group that is trained does not need."""
+    model = LatentModel(vae=vae, prior=stage.prior)
+    params, _ = jax.eval_shape(model.init, jax.random.key(0))
+    return bool(jax.tree.leaves(params[group]))
 
 
 def _check_devices(experiment: Experiment) -> None:

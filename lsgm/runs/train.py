@@ -126,9 +126,10 @@ def observers(experiment: Experiment, stage: Stage) -> list[Any]:
     """What is looked at while ``stage`` trains."""
     model = stage.objective(experiment.vae).model
     settings, data = experiment.evaluation, experiment.data
-    found = [monitor.sample_observer(model, data, settings, stage.sample_every)]
-    if model.prior.has_bound:
-        found.append(monitor.bound_observer(model, data, settings, stage.eval_every))
+    found = [
+        monitor.sample_observer(model, data, settings, stage.sample_every),
+        monitor.bound_observer(model, data, settings, stage.eval_every),
+    ]
     if stage.keep_best:
         every = stage.sample_every
         found.append(monitor.distance_observer(model, data, settings, every))

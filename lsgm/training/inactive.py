@@ -24,7 +24,7 @@ from lsgm.training.parallel import AXIS, pmap_update, replicate, split_over_devi
 from lsgm.training.stage import Stage
 from lsgm.training.state import TrainState
 from lsgm.typing import Array, Batch, Float, Params, PRNGKey
-from lsgm.vae import VAE, Inferred
+from lsgm.vae import VAE, Encoded, Inferred
 
 # Batches that Eq. (1) is averaged over, at most; never more than an epoch.
 MAX_BATCHES = 1000
@@ -47,9 +47,9 @@ def drop(
     return state.replace(params=params, ema=ema, mutables=mutables)
 
 
-def channel_kl(vae: VAE, inferred: Inferred) -> Float[Array, " c"]:
+def channel_kl(vae: VAE, encoded: Encoded | Inferred) -> Float[Array, " c"]:
     """Eq. (1) over the images of one pass, in nats."""
-    z0, log_q = vae.join(inferred.z), vae.join(inferred.log_q)
+    z0, log_q = vae.join(encoded.z), vae.join(encoded.log_q)
     kl = log_q + normal.neg_log_prob(z0)
     return jnp.mean(jnp.sum(kl, axis=(1, 2)), axis=0)
 
@@ -72,8 +72,8 @@ def mean_channel_kl(
         indices = numerics.example_indices(x.shape[0], AXIS)
         batch_key = jax.random.fold_in(so_far.key, so_far.count)
         noise = vae.draw(numerics.example_keys(batch_key, indices))
-        inferred = vae.infer(so_far.params, so_far.mutables, x, noise, train=False)
-        kl = jax.lax.pmean(channel_kl(vae, inferred), AXIS)
+        encoded = vae.encode(so_far.params, so_far.mutables, x, noise)
+        kl = jax.lax.pmean(channel_kl(vae, encoded), AXIS)
         count, total = so_far.count + 1, so_far.total + kl
         return so_far._replace(count=count, total=total), ()
 

@@ -119,7 +119,9 @@ def test_methods_that_do_not_fit_the_process_are_noted(data):
 def test_other_priors_are_refused(data):
     wrong = subject(data)
     wrong.model = dataclasses.replace(wrong.model, prior=StandardNormal())
-    with pytest.raises(ConfigError, match="a tournament needs a ScorePrior"):
+    with pytest.raises(
+        ConfigError, match="a tournament needs a prior with a diffusion"
+    ):
         tournament.Tournament(wrong, 20, 1)
 
 

@@ -12,6 +12,7 @@ from lsgm.model import LatentModel
 from lsgm.typing import Array, Batch, Params, PRNGKey
 
 TERMS = ("reconstruction", "neg_entropy", "cross_entropy", "nelbo")
+WITHOUT_BOUND = ("reconstruction",)
 
 
 class Estimate(NamedTuple):
@@ -24,7 +25,8 @@ class Estimate(NamedTuple):
 def bound_fn(
     model: LatentModel, beside: Mapping[str, LatentModel] | None = None
 ) -> Callable[..., dict[str, Array]]:
-    """Compiled ``(params, mutables, batch, key) -> terms``, each [b] in nats.
+    """Compiled ``(params, mutables, batch, key) -> terms``, each [b] in nats: all
+    terms of the bound, or where the prior has none the reconstruction.
 
     Args:
       beside: models with the same VAE, whose negative ELBO on the same draws of
@@ -40,11 +42,15 @@ def bound_fn(
         def bound(model: LatentModel) -> elbo.Bound:
             # The same draws for all: the same key, on purpose.
             draws = elbo.draw(model, jax.random.clone(key), x.shape[0])
-            return elbo.bound(model, params, mutables, x, draws)
+            return elbo.bound(
+                model, params, mutables, x, draws, cond=batch.get("label")
+            )
 
-        own = bound(model)
-        others = {name: bound(m).nelbo for name, m in (beside or {}).items()}
-        return {name: getattr(own, name) for name in TERMS} | others
+        own, names = bound(model), TERMS if model.prior.has_bound else WITHOUT_BOUND
+        others: dict[str, Any] = {
+            name: bound(m).nelbo for name, m in (beside or {}).items()
+        }
+        return {name: getattr(own, name) for name in names} | others
 
     return terms
 

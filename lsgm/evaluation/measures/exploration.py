@@ -76,12 +76,15 @@ class Walker(NamedTuple):
 
     Attributes:
       encode: x [b h w c] -> Code.
+      noise: (num, key) -> Code that a walk starts from: noise, or where the prior
+        has no diffusion samples of its latents.
       transport: (u, from, to) -> u: the ODE between two times.
       perturb: (z0, t, eps) -> z_t.
       decode: Code -> images in [0, 1].
     """
 
     encode: Callable[..., Code]
+    noise: Callable[..., Code]
     transport: Callable[..., Array]
     perturb: Callable[..., Array]
     decode: Callable[..., Array]
@@ -101,6 +104,7 @@ def walker(
 
     return Walker(
         lambda x: encode(*own, x),
+        lambda num, key: _noise(model, *own, num, key),
         carry,
         lambda z0, t, eps: perturb(z0, jnp.float32(t), eps),
         lambda code: decode(*own, code.z0, code.rest),
@@ -120,13 +124,13 @@ def _maps(model: LatentModel, flow: ProbabilityFlow) -> tuple[Callable[..., Any]
     def transport(
         params: Params, mutables: Params, u: Array, start: Array, end: Array
     ) -> Array:
-        if not prior.groups:
-            return u  # N(0, I) at every time: nothing moves.
-        field = velocity(prior.sde, prior.residual_fn(params, mutables))
+        if prior.diffusion is None:
+            return u  # No noise to walk to: the walk is among the latents.
+        field = velocity(prior.diffusion, prior.residual_fn(params, mutables))
         return flow.solve(lambda u, t, _: field(u, t), u, start, end).y
 
     def perturb(z0: Array, t: Array, eps: Array) -> Array:
-        return prior.sde.perturb(z0, jnp.full(z0.shape[:1], t), eps)
+        return prior.diffusion.perturb(z0, jnp.full(z0.shape[:1], t), eps)
 
     return tuple(jax.jit(f) for f in (encode, transport, perturb, model.decode))
 
@@ -184,12 +188,10 @@ def _between(walk: Walker, a: Code, b: Code, num: int, t_end: float) -> Array:
     )
 
 
-def traverse(
-    walk: Walker, model: LatentModel, settings: Exploration, key: Any
-) -> Array:
+def traverse(walk: Walker, settings: Exploration, key: Any) -> Array:
     """Eq. (3), decoded: frames [k num h w c] of a walk that returns to its start."""
     keys = jax.random.split(key, settings.num_noises)
-    noises = [_noise(model, settings.num, k) for k in keys]
+    noises = [walk.noise(settings.num, k) for k in keys]
     legs = [
         _between(walk, a, b, settings.num_steps, settings.flow.t_end)[:-1]
         for a, b in zip(noises, noises[1:] + noises[:1], strict=True)
@@ -197,15 +199,15 @@ def traverse(
     return jnp.concatenate(legs)
 
 
-def _noise(model: LatentModel, num: int, key: Any) -> Code:
+def _noise(
+    model: LatentModel, params: Params, mutables: Params, num: int, key: Any
+) -> Code:
     prior_key, rest_key = jax.random.split(key)
     shape = (num, *model.vae.prior_shape)
-    prior: Any = model.prior
-    z0 = (
-        prior.sde.prior_sample(prior_key, shape)
-        if prior.groups
-        else jax.random.normal(prior_key, shape)
-    )
+    if model.prior.diffusion is None:
+        z0 = model.prior.sample(params, mutables, prior_key, shape).z0
+    else:
+        z0 = model.prior.diffusion.prior_sample(prior_key, shape)
     return Code(z0, model.rest_latents(rest_key, num))
 
 

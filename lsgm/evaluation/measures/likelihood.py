@@ -181,7 +181,7 @@ def terms_of(
     """
     encode = encode_fn(model)
     flows = {"cross_entropy": settings.flow}
-    if settings.loosened_flow is not None and model.prior.groups:
+    if settings.loosened_flow is not None and model.prior.diffusion:
         flows["loosened"] = settings.loosened_flow
     solves = {n: log_prior_fn(model, flow) for n, flow in flows.items()}
     nfe: dict[str, list[int]] = {name: [] for name in flows}

@@ -22,7 +22,7 @@ def pictures(run: Run, settings: Exploration, what: str) -> Array:
         jax.random.key(run.seed),
     )
     if what == "traversal":
-        return exploration.traverse(walk, subject.model, settings, key)
+        return exploration.traverse(walk, settings, key)
     x = _held_out(subject, 2 * settings.num)
     real = subject.model.vae.likelihood.shown(x)
     a, b = slice(0, settings.num), slice(settings.num, None)
@@ -42,14 +42,15 @@ def _held_out(subject: Subject, num: int) -> Array:
 
 
 def _check_diffusion(model: LatentModel) -> None:
-    if not model.prior.groups:
+    if model.prior.diffusion is None:
         raise ValueError("what = 'round_trip': this stage's prior has no diffusion")
 
 
 def sections(run: Run, settings: Exploration) -> list[Section]:
     """Strips for the report."""
     found = []
-    if run.subject.model.prior.groups:
+    solved = run.subject.model.prior.diffusion is not None
+    if solved:
         times = ", ".join(f"{t:g}" for t in settings.times)
         found.append(
             Section(
@@ -64,8 +65,10 @@ def sections(run: Run, settings: Exploration) -> list[Section]:
         Section(
             title="Interpolation",
             figures=[_strip(run, settings, "interpolation")],
-            text="Two held-out images (outermost) and the spherical way between the "
-            "noises that the ODE makes of them.",
+            text="Two held-out images (outermost) and the spherical way between "
+            + (
+                "the noises that the ODE makes of them." if solved else "their latents."
+            ),
         ),
     ]
 
