@@ -31,12 +31,12 @@ NVAE_OF_TWO_SCALES = VAE(
         postprocess_cells=1,
     ),
     likelihood=LogisticLikelihood(num_bits=5),
-    image_shape=(8, 8, 3),
+    data_shape=(8, 8, 3),
 )
 CONV = VAE(
     network=ConvVAE(channels=(4, 4), latent_channels=4, num_outputs=6),
     likelihood=LogisticLikelihood(num_bits=5),
-    image_shape=(8, 8, 3),
+    data_shape=(8, 8, 3),
 )
 TERMS = {"reconstruction", "neg_entropy", "cross_entropy", "nelbo"}
 VAES = {"nvae": NVAE_OF_TWO_SCALES, "conv": CONV, "small": small.vae()}
@@ -51,8 +51,8 @@ def setting(name):
     state = states.create(
         jax.random.key(1), params, mutables, STAGE.transformations(), ()
     )
-    levels = np.random.default_rng(0).integers(0, 2, (4, *vae.image_shape))
-    x = vae.preprocess(jnp.asarray(levels, jnp.uint8))
+    levels = np.random.default_rng(0).integers(0, 2, (4, *vae.data_shape))
+    x = vae.preprocess({"levels": jnp.asarray(levels, jnp.uint8)})
     return objective, state, x, objective.draw(jax.random.key(2), 4)
 
 
@@ -122,7 +122,7 @@ def test_as_published_everything_runs():
     published = dataclasses.replace(STAGE, reference_compatible=True)
     objective = published.objective(small.vae())
     params, mutables = small.variables()
-    x = objective.model.vae.preprocess(small.levels())
+    x = objective.model.vae.preprocess(small.batch())
     _, aux = jax.jit(objective.__call__, compiler_options=small.QUICK)(
         params, mutables, x, objective.draw(jax.random.key(1), 4), jnp.int32(0)
     )

@@ -1,7 +1,7 @@
 """The linear VPSDE on points of the plane.
 
     python -m experiments.train --config=configs/toy2d/vpsde.py --workdir=runs/toy2d
-    python -m experiments.train --config=configs/toy2d/vpsde.py:moons --workdir=runs/moons
+    python -m experiments.train --config=configs/toy2d/vpsde.py:moons --workdir=runs/b
 
 Variants: ``diamond`` (the default), ``gaussians``, ``moons``, ``swiss_rolls``,
 ``smoke``.

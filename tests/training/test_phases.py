@@ -46,8 +46,8 @@ def after():
         ADVERSARIAL.ema,
         AXIS,
     )
-    levels = split_over_devices(np.asarray(small.levels()))
-    return pmap_update(update)(jax.tree.map(jnp.copy, before()), levels)
+    batch = split_over_devices(jax.tree.map(np.asarray, small.batch()))
+    return pmap_update(update)(jax.tree.map(jnp.copy, before()), batch)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_the_second_player_meets_the_first_after_its_move():
     """By hand: w' = w - rate (w - d), then the generator against w', on new draws."""
     state, (new, _) = before(), after()
     objective = ADVERSARIAL.objective(small.vae())
-    x = objective.model.vae.preprocess(small.levels())
+    x = objective.model.vae.preprocess(small.batch())
     key = jax.random.fold_in(jax.random.clone(state.key), state.step)
     draws = [objective.draw(jax.random.fold_in(key, i), 4) for i in range(2)]
 
