@@ -80,8 +80,8 @@ def test_loss_and_gradient_are_those_with_the_decoder_run(name, monkeypatch):
     losses, gradients, aux = compiled()
     found: list[elbo.Bound] = []
 
-    def whole(*held, step):
-        found.append(elbo.bound(*held, step=step, train_prior=True))
+    def whole(*held, step, cond):
+        found.append(elbo.bound(*held, step=step, train_prior=True, cond=cond))
         return found[-1].prior_terms._replace(
             metrics={"decoded": jnp.mean(found[-1].reconstruction)}
         )
