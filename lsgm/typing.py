@@ -7,7 +7,8 @@ letter   dimension
 ``h w``  height and width, of an image or of a latent map
 ``c``    channels
 ``*d``   any latent shape, one example's
-``*s``   a diffused state's shape (``*d``, doubled for augmented processes)
+``*s``   a diffused state's shape: ``*d``, with more channels if it is augmented
+``*n``   the shape of its noised part, which receives noise as time goes by
 =======  ====================================================================
 """
 
@@ -20,17 +21,20 @@ PRNGKey: TypeAlias = Key[Array, ""]
 PRNGKeys: TypeAlias = Key[Array, " b"]
 Time: TypeAlias = Float[Array, " b"]
 PerExample: TypeAlias = Float[Array, " b"]
+Clean: TypeAlias = Float[Array, " b *d"]
 State: TypeAlias = Float[Array, " b *s"]
+Noise: TypeAlias = Float[Array, " b *n"]
 Levels: TypeAlias = UInt8[Array, "b h w c"]
 Image: TypeAlias = Float[Array, "b h w c"]
 Latent: TypeAlias = Float[Array, "b h w c"]
 Latents: TypeAlias = tuple[Float[Array, "b _ _ _"], ...]  # by group, sizes differ
 Params: TypeAlias = dict[str, Any]
-ResidualFn: TypeAlias = Callable[[State, Time], State]
+ResidualFn: TypeAlias = Callable[[State, Time], Noise]
 
 __all__ = [
     "Array",
     "Bool",
+    "Clean",
     "Float",
     "Image",
     "Int",
@@ -38,6 +42,7 @@ __all__ = [
     "Latent",
     "Latents",
     "Levels",
+    "Noise",
     "PRNGKey",
     "PRNGKeys",
     "Params",

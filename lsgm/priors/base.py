@@ -111,12 +111,16 @@ class Prior(Protocol):
         *,
         flow: ProbabilityFlow,
         probes: Probes,
+        eps: Latent | None = None,
     ) -> LogLikelihood:
         """log p(z0) [b] in nats; only of a prior that has a bound.
 
         Args:
           flow: how to solve an ODE, where that is the way; to its ``t_end``.
-          probes: for the trace of that ODE (``lsgm.samplers.likelihood``).
+          probes: for the trace of that ODE (``lsgm.samplers.likelihood``), of the
+            latents' shape.
+          eps: standard normal noise of the latents' shape, for the components that
+            an augmented process has beyond them; others ignore it.
         """
         ...
 

@@ -78,9 +78,10 @@ class StandardNormal:
         *,
         flow: ProbabilityFlow,
         probes: Probes,
+        eps: Latent | None = None,
     ) -> LogLikelihood:
         """Exact, and no network call; nothing is solved."""
-        del params, mutables, flow, probes
+        del params, mutables, flow, probes, eps
         log_prob = -sum_per_example(neg_log_prob(z0))
         return LogLikelihood(log_prob, z0, jnp.zeros((), jnp.int32))
 

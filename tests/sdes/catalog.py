@@ -5,7 +5,8 @@ import inspect
 import pkgutil
 
 import lsgm.sdes
-from lsgm.sdes.base import SDE, ScalarSDE
+from lsgm.sdes.base import SDE
+from lsgm.sdes.scalar import ScalarSDE
 
 # Settings beyond the defaults, by class name; a class not named here enters with
 # its defaults.
