@@ -37,7 +37,7 @@ from lsgm.samplers.predictor_corrector import PredictorCorrector
 from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.samplers.reverse_diffusion import ReverseDiffusion
 from lsgm.samplers.unipc import UniPC
-from lsgm.sdes.base import ScalarSDE
+from lsgm.sdes.scalar import ScalarSDE
 
 KAPPAS = (25.0, 6.0)
 STOCHASTIC_CALLS = (10, 50)

@@ -36,9 +36,9 @@ from lsgm.objectives.weighting import (
 from lsgm.priors.score import GROUP, ScoreDraws, ScorePrior
 from lsgm.reports.markdown import markdown_table
 from lsgm.samplers.probability_flow import ProbabilityFlow
-from lsgm.sdes.base import ScalarSDE
 from lsgm.sdes.geometric import GeometricVPSDE
 from lsgm.sdes.power import PowerVPSDE
+from lsgm.sdes.scalar import ScalarSDE
 from lsgm.sdes.subvpsde import SubVPSDE
 from lsgm.sdes.vesde import VESDE
 from lsgm.sdes.vpsde import VPSDE

@@ -27,7 +27,8 @@ import numpy as np
 from lsgm.numerics import on_host
 from lsgm.samplers.base import Sampler, Samples
 from lsgm.samplers.grids import Grid, Uniform
-from lsgm.sdes.base import SDE, ScalarSDE
+from lsgm.sdes.base import SDE
+from lsgm.sdes.scalar import ScalarSDE
 from lsgm.typing import Array, PRNGKey, ResidualFn, State
 
 Table = dict[str, np.ndarray]
@@ -85,7 +86,10 @@ class FixedGrid(Sampler):
     def check(self, sde: SDE) -> None:
         if not isinstance(sde, self.needs):
             name = type(self).__name__
-            raise ValueError(f"{name} needs a {self.needs.__name__}, not {sde}")
+            raise ValueError(
+                f"{name} needs a {self.needs.__name__}, not {sde}: ProbabilityFlow "
+                "takes any process"
+            )
 
     def __call__(
         self,

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsgm.numerics import on_host
-from lsgm.sdes.base import ScalarSDE
+from lsgm.sdes.scalar import ScalarSDE
 from lsgm.typing import Time
 
 # Fewest numbers in one compiled call; more go in powers of two.

@@ -26,7 +26,7 @@ from lsgm.priors.score import ScorePrior
 from lsgm.samplers.ancestral import Ancestral
 from lsgm.samplers.likelihood import log_likelihood
 from lsgm.samplers.probability_flow import ProbabilityFlow
-from lsgm.sdes.base import VariancePreservingSDE
+from lsgm.sdes.scalar import VariancePreservingSDE
 from lsgm.sdes.vpsde import VPSDE
 from tests.conftest import golden_files
 from tests.golden.test_sde import make_sde
