@@ -32,7 +32,7 @@ from jaxtyping import Float
 from scipy.special import logsumexp
 
 from lsgm.data.pipeline import EVALUATION_SEED, Data
-from lsgm.evaluation.measures.bound import Estimate, estimate_mean
+from lsgm.statistics.estimate import Estimate, estimate_mean
 from lsgm.typing import Array, Latents, Levels, Params
 from lsgm.vae import VAE
 

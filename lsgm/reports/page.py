@@ -14,21 +14,20 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lsgm.statistics.estimate import Estimate
+
 TEMPLATE = pathlib.Path(__file__).parent / "report.html"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Metric:
-    """A number with what is needed to read it.
+class Metric(Estimate):
+    """An estimate with what is needed to read it.
 
     Attributes:
       key: under which name the values of each example are stored, if they are.
     """
 
     label: str
-    value: float | int
-    unit: str = ""
-    standard_error: float | None = None
     note: str = ""
     key: str = ""
 
