@@ -6,14 +6,13 @@ are the same.
 """
 
 import csv
-import html
 import io
 import json
 import pathlib
-import string
 from collections.abc import Mapping, Sequence
 
-from lsgm.reports.page import Figure, figure_html, style
+from lsgm.reports.page import Figure
+from lsgm.reports.templates import render
 from lsgm.studies import picture, tables
 from lsgm.studies.jobs import RUNS
 from lsgm.studies.measures import MEASURES
@@ -22,7 +21,6 @@ from lsgm.studies.summary import Row
 from lsgm.studies.tables import Table
 from lsgm.studies.work import METRICS
 
-TEMPLATE = pathlib.Path(__file__).parent / "study.html"
 # What the runs of a study have in common, of their cards.
 COMMON = (
     "data",
@@ -146,52 +144,19 @@ def _html(
         f"with {budget[study.match]} a stage where its axis does not say otherwise; "
         f"{done} of {len(rows) * len(study.seeds)} runs"
     )
-    return string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        title=html.escape(study.title),
-        style=style(),
-        subtitle=html.escape(subtitle),
-        failures=_failures(failed),
-        caption=html.escape(points.caption, quote=False),
-        points=points.html(),
-        against=_differences(against),
-        picture=_picture(png),
-        card="\n".join(
-            f"<dt>{html.escape(name.replace('_', ' '))}</dt><dd>{html.escape(v)}</dd>"
-            for name, v in card.items()
-        ),
-    )
-
-
-def _differences(against: Table | None) -> str:
-    if against is None:
-        return ""
-    return (
-        "<section>\n<h2>Point against point</h2>\n"
-        f'<p class="soft">{html.escape(against.caption)}</p>\n{against.html()}\n'
-        "</section>"
-    )
-
-
-def _failures(failed: Mapping[str, str]) -> str:
-    if not failed:
-        return ""
-    lines = "".join(
-        f"<li>{html.escape(name)}: {html.escape(why)}</li>"
-        for name, why in failed.items()
-    )
-    return f"<section>\n<h2>Not there</h2>\n<ul>{lines}</ul>\n</section>"
-
-
-def _picture(png: bytes | None) -> str:
-    if png is None:
-        return ""
-    figure = Figure(
+    figure = png and Figure(
         png=png,
         caption="Means over seeds with 95 % intervals; the line joins the points that "
         "no other beats in both.",
         density=2,
     )
-    return (
-        "<section>\n<h2>What it costs, what it gives</h2>\n"
-        f'<div class="figures">{figure_html(figure)}</div>\n</section>'
+    return render(
+        "study.html",
+        title=study.title,
+        subtitle=subtitle,
+        failed=failed,
+        points=points,
+        against=against,
+        figure=figure,
+        card={name.replace("_", " "): value for name, value in card.items()},
     )

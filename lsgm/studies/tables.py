@@ -1,4 +1,4 @@
-"""The tables of a study's page: a row per point, in Markdown and in HTML.
+"""The tables of a study's page: a row per point, and its Markdown.
 
 The second compares points with the first one, seed by seed. Runs of one seed see the
 same batches and noise, and may share stages: what seeds do to all points alike cancels
@@ -7,7 +7,6 @@ the points.
 """
 
 import dataclasses
-import html
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -49,18 +48,6 @@ class Table:
         ruler = ["---:" if c.kind == "number" else "---" for c in self.columns]
         lines = [[_markdown(cell) for cell in line] for line in self.lines]
         return "\n".join(f"| {' | '.join(line)} |" for line in (heads, ruler, *lines))
-
-    def html(self) -> str:
-        """Labels are headings of their rows."""
-        heads = "".join(map(_heading, self.columns))
-        rows = "\n".join(
-            "<tr>" + "".join(map(_html, line, self.columns)) + "</tr>"
-            for line in self.lines
-        )
-        return (
-            f'<div class="scroll">\n<table>\n<thead><tr>{heads}</tr></thead>\n'
-            f"<tbody>\n{rows}\n</tbody>\n</table>\n</div>"
-        )
 
 
 def points(study: Study, rows: Sequence[Row], names: Sequence[str]) -> Table:
@@ -143,18 +130,3 @@ def _markdown(cell: str | Sequence[Link]) -> str:
     if isinstance(cell, str):
         return cell
     return " ".join(f"[{link.text}]({link.path})" for link in cell)
-
-
-def _heading(column: Column) -> str:
-    kind = ' class="number"' if column.kind == "number" else ""
-    below = f"<small>{html.escape(column.unit)}</small>" if column.unit else ""
-    return f'<th scope="col"{kind}>{html.escape(column.head)}{below}</th>'
-
-
-def _html(cell: str | Sequence[Link], column: Column) -> str:
-    if not isinstance(cell, str):
-        links = (f'<a href="{html.escape(p)}">{html.escape(t)}</a>' for t, p in cell)
-        return f"<td>{' '.join(links)}</td>"
-    if column.kind == "label":
-        return f'<th scope="row">{html.escape(cell)}</th>'
-    return f'<td class="number">{html.escape(cell)}</td>'
