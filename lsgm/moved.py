@@ -18,8 +18,7 @@ _MOVES = (
     ("evaluation.exploration", "evaluation.measures.exploration", ("Exploration",)),
     ("evaluation.features", "features.classifier", ("ClassifierFeatures",)),
     ("evaluation.inception_features", "features.inception", ("InceptionFeatures",)),
-    ("evaluation.ledger", "reports.ledger", ("Entry", "Ledger")),
-    ("evaluation.likelihood", "evaluation.measures.likelihood", ("Likelihood",)),
+    ("evaluation.ledger", "reports.ledger", ("Ledger",)),
     ("evaluation.manifolds", "statistics.manifolds", ("Manifolds",)),
     ("evaluation.memorization", "evaluation.measures.memorization", ("Memorization",)),
     ("evaluation.mobilenet_features", "features.mobilenet", ("MobileNetFeatures",)),
@@ -27,8 +26,13 @@ _MOVES = (
     ("experiment", "runs.experiment", ("Experiment",)),
     ("kl_balance", "objectives.kl_balance", ("KLSchedule",)),
 )
+_FLOW_LIKELIHOOD = "lsgm.evaluation.measures.likelihood:FlowLikelihood"
 MOVED = {
     f"lsgm.{then}:{name}": f"lsgm.{now}:{name}"
     for then, now, names in _MOVES
     for name in names
+} | {
+    # Renamed, whether before a move or after it.
+    "lsgm.evaluation.likelihood:Likelihood": _FLOW_LIKELIHOOD,
+    "lsgm.evaluation.measures.likelihood:Likelihood": _FLOW_LIKELIHOOD,
 }

@@ -130,17 +130,6 @@ def format_value(value: float | int, standard_error: float | None = None) -> str
     return f"{value:.3e}"
 
 
-def style() -> str:
-    """The pages' common style."""
-    page = render("base.html", title="", subtitle="")
-    return page.split("<style>")[1].split("</style>")[0].strip()
-
-
-def figure_html(figure: Figure) -> str:
-    """A figure as HTML, its picture inside."""
-    return render("figure.html", figure=figure)
-
-
 def png_size(png: bytes) -> tuple[int, int]:
     """Width and height of a PNG file, from its header.
 

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from lsgm.config import ConfigError, build, nearest, plain
 from lsgm.data.pipeline import Data
 from lsgm.evaluation.settings import Evaluation
+from lsgm.runs.stored import upgrade
 from lsgm.training.stage import Stage
 from lsgm.vae import VAE
 
@@ -49,12 +50,15 @@ def from_config(config: Mapping[str, Any] | ConfigDict) -> Experiment:
 def described(config: Mapping[str, Any] | ConfigDict) -> Experiment:
     """Check a config and build what it names, whatever data and devices are here.
 
+    A config that was stored in an older layout is upgraded first.
+
     Raises:
       ConfigError: names the key, the value, and what is allowed.
     """
-    spec = {"target": "lsgm.runs.experiment:Experiment", **plain(config)}
-    experiment = build(spec)
+    config = upgrade(plain(config))
+    experiment = build({"target": "lsgm.runs.experiment:Experiment", **config})
     _check_stages(experiment)
+    _check_measures(experiment)
     _check_data_shape(experiment)
     return experiment
 
@@ -76,6 +80,18 @@ def _check_stages(experiment: Experiment) -> None:
             tuple(experiment.stages[first].optimizers),
             "the first stage has to train the group 'vae'",
         )
+
+
+def _check_measures(experiment: Experiment) -> None:
+    settings = experiment.evaluation
+    for index, measure in enumerate(settings.measures):
+        key = f"evaluation.measures.{index}"
+        if measure.name in [other.name for other in settings.measures[:index]]:
+            message = f"another measure before it is named {measure.name!r} too"
+            raise ConfigError(key, measure, message)
+        if measure.needs.extractor and settings.extractor is None:
+            message = f"needed by {measure.name!r}, {key}; name one, or leave it out"
+            raise ConfigError("evaluation.extractor", None, message)
 
 
 def _check_devices(experiment: Experiment) -> None:
@@ -133,15 +149,11 @@ def check_data(experiment: Experiment) -> None:
             raise ConfigError(
                 f"evaluation.{field}", split, nearest(split, data.source.splits())
             )
-    likelihood = settings.likelihood
     for field, num, split in (
-        ("num_examples", settings.num_examples, settings.split),
-        ("latent_examples", settings.latent_examples, settings.split),
         ("monitor_examples", settings.monitor_examples, settings.monitor_split),
-        (
-            "likelihood.num_examples",
-            likelihood and likelihood.num_examples,
-            settings.split,
+        *(
+            (f"measures.{i}.num_examples", m.needs.num_examples, settings.split)
+            for i, m in enumerate(settings.measures)
         ),
     ):
         held = data.num_examples(split)
@@ -149,3 +161,19 @@ def check_data(experiment: Experiment) -> None:
             raise ConfigError(
                 f"evaluation.{field}", num, f"split {split!r} holds {held}"
             )
+
+
+def check_extractor(experiment: Experiment) -> None:
+    """Open the extractor's weights, and the file of the reference, if there is one.
+
+    Raises:
+      ConfigError: the file does not fit.
+      lsgm.features.weights_file.WeightsError: the weights are not those that the
+        extractor records.
+    """
+    settings = experiment.evaluation
+    if settings.extractor is None:
+        return
+    assert settings.extractor.provenance
+    if settings.reference is not None:
+        settings.reference_statistics(experiment.data)

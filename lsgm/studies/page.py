@@ -17,7 +17,7 @@ from lsgm.studies import picture, tables
 from lsgm.studies.jobs import RUNS
 from lsgm.studies.measures import MEASURES
 from lsgm.studies.study import Study
-from lsgm.studies.summary import Row
+from lsgm.studies.summary import StudyRow
 from lsgm.studies.tables import Table
 from lsgm.studies.work import METRICS
 
@@ -39,7 +39,7 @@ COMMON = (
 
 def write(
     study: Study,
-    rows: Sequence[Row],
+    rows: Sequence[StudyRow],
     failed: Mapping[str, str],
     folder: pathlib.Path,
 ) -> None:
@@ -63,7 +63,7 @@ def write(
     (folder / "study.html").write_text(page, encoding="utf-8")
 
 
-def common_card(rows: Sequence[Row], folder: pathlib.Path) -> dict[str, str]:
+def common_card(rows: Sequence[StudyRow], folder: pathlib.Path) -> dict[str, str]:
     """What the cards of all runs agree in; several values are listed."""
     paths = [folder / RUNS / n / METRICS for row in rows for n in row.names.values()]
     cards = [json.loads(path.read_text())["card"] for path in paths]
@@ -82,7 +82,7 @@ def common_card(rows: Sequence[Row], folder: pathlib.Path) -> dict[str, str]:
 
 def _json(
     study: Study,
-    rows: Sequence[Row],
+    rows: Sequence[StudyRow],
     failed: Mapping[str, str],
     card: Mapping[str, str],
 ) -> str:
@@ -107,7 +107,7 @@ def _json(
     return json.dumps(document, indent=2) + "\n"
 
 
-def _csv(rows: Sequence[Row], names: Sequence[str]) -> str:
+def _csv(rows: Sequence[StudyRow], names: Sequence[str]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([*(rows[0].labels if rows else ()), "seed", *names])
@@ -130,7 +130,7 @@ def _markdown(
 
 def _html(
     study: Study,
-    rows: Sequence[Row],
+    rows: Sequence[StudyRow],
     points: Table,
     against: Table | None,
     failed: Mapping[str, str],

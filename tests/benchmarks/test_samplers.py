@@ -71,7 +71,7 @@ def test_an_entry_is_run_counted_and_judged(played):
     round_ = played.round(0, solve=False)
     t_end = NormalResidual().t_end
     exact = jnp.sqrt(VP.alpha(jnp.array([t_end])) ** 2 * VARIANCE)
-    solution = tournament.Run(0, 0.0, np.asarray(exact[0] * round_.u1))
+    solution = tournament.SamplerRun(0, 0.0, np.asarray(exact[0] * round_.u1))
     row = played.play(
         "x", NormalResidual(num_steps=12), round_._replace(solved=solution)
     )
@@ -165,7 +165,7 @@ def rows():
     for name, (variant, nfe, log_qs, c2sts) in table.items():
         for seed, (log_q, c2st) in enumerate(zip(log_qs, c2sts, strict=True)):
             rest = (0.1, log_q, c2st, math.nan, math.nan)
-            yield tournament.Row(name, variant, nfe, seed, nfe, 1e-3, *rest)
+            yield tournament.EntryRow(name, variant, nfe, seed, nfe, 1e-3, *rest)
 
 
 def test_entries_are_compared_in_pairs_and_without():

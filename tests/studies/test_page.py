@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from lsgm.reports.page import png_size
 from lsgm.studies import page, picture, summary, tables
 from lsgm.studies.budget import Sizes
-from lsgm.studies.study import Run, Study
+from lsgm.studies.study import Study, StudyRun
 
 SEEDS = (0, 1, 2)
 POINTS = {"4x4": (100.0, 20.0), "8x8": (90.0, 40.0)}
@@ -74,7 +74,7 @@ def made(tmp_path, monkeypatch):
         ),
     )
     runs = [
-        Run(
+        StudyRun(
             labels={"resolution": label},
             seed=seed,
             config={"stage_order": [], "stages": {}, "label": label},

@@ -1,7 +1,7 @@
 """Walks through a model in the report: round trips and interpolations."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,6 @@ from lsgm.reports import plots
 from lsgm.reports.page import Figure, Section
 from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.typing import Array
-
-What = Literal["round_trip", "interpolation", "traversal"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,7 +70,7 @@ class Exploration(Measure):
         )
         return Result(sections=sections)
 
-    def walk(self, run: EvaluationRun, what: What) -> Array:
+    def walk(self, run: EvaluationRun, what: str) -> Array:
         """Images in [0, 1], [k num h w c].
 
         Args:
@@ -96,7 +94,9 @@ class Exploration(Measure):
         a, b = slice(0, self.num), slice(self.num, None)
         if what == "round_trip":
             if not model.prior.groups:
-                raise ValueError(f"what = {what!r}: this stage's prior has no diffusion")
+                raise ValueError(
+                    f"what = {what!r}: this stage's prior has no diffusion"
+                )
             times = (t_end, *self.times)
             trips = walks.round_trips(walk, levels[a], times, t_end, key)
             return jnp.concatenate([real[a][None], trips])
@@ -104,6 +104,6 @@ class Exploration(Measure):
         walked = walks.interpolate(walk, first, last, self.num_steps, t_end)
         return jnp.concatenate([real[a][None], walked, real[b][None]])
 
-    def _strip(self, run: EvaluationRun, what: What) -> Figure:
+    def _strip(self, run: EvaluationRun, what: str) -> Figure:
         images = np.asarray(self.walk(run, what))
         return Figure(png=plots.png(plots.strip(images)), alt=what.replace("_", " "))

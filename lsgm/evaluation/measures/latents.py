@@ -150,7 +150,9 @@ def groups_of(
     joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
     places = [(s, g) for s, gs in enumerate(vae.latent_shapes) for g in range(len(gs))]
     return [
-        LatentGroup(s, g, z.reshape(len(z), -1), mean.reshape(len(z), -1), kl, z.shape[-1])
+        LatentGroup(
+            s, g, z.reshape(len(z), -1), mean.reshape(len(z), -1), kl, z.shape[-1]
+        )
         for (s, g), (z, mean, kl) in zip(places, joined, strict=True)
     ]
 

@@ -340,9 +340,7 @@ def _rows(found: Mapping[str, Any]) -> list[Metric]:
         label = f"Importance-weighted, K = {k}"
         note = "optimistic: probes are random" if random else bound
         rows += [
-            nats_row(
-                label, weighted, note, "likelihood/importance_weighted", "lower"
-            ),
+            nats_row(label, weighted, note, "likelihood/importance_weighted", "lower"),
             *bits_rows(label, weighted, found),
         ]
     if solved:
