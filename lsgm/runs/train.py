@@ -49,7 +49,7 @@ def train(
         lists the differences.
       Interrupted: asked to stop by a signal; the state is saved.
     """
-    resolved = upgrade(json.loads(json.dumps(plain(config))))
+    resolved = resolve(config)
     claim(workdir, resolved)
     carried: TrainState | None = None
     with stop_on_signals() as stop:
@@ -148,6 +148,11 @@ def inherit(state: TrainState, carried: TrainState | None, stage: Stage) -> Trai
     opt = {g: tx.init(params[g]) for g, tx in stage.transformations().items()}
     ema = {g: stage.ema.init(params[g]) for g in stage.averaged}
     return state.replace(params=params, opt=opt, ema=ema, mutables=mutables)
+
+
+def resolve(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
+    """The config as ``config.json`` and checkpoints hold it."""
+    return upgrade(json.loads(json.dumps(plain(config))))
 
 
 def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:

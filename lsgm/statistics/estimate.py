@@ -16,8 +16,6 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
-from lsgm.typing import Float
-
 LEVEL, NORMAL = 0.95, 1.96
 
 
@@ -49,8 +47,8 @@ class Estimate:
         return quantile * self.standard_error
 
 
-def estimate_mean(values: Float[np.ndarray, " n"], **fields: Any) -> Estimate:
-    """Mean over independent values [n], with its standard error.
+def estimate_mean(values: np.ndarray, **fields: Any) -> Estimate:
+    """Mean over independent values [n], numbers or truths, with its standard error.
 
     The error of a single value is NaN.
 

@@ -63,7 +63,7 @@ class Manifolds:
         in_fake, _ = counts_in_balls(y, nearest_in_set(y, k)[:, k - 1], x)
         balls, members = counts_in_balls(x, radii[:, dense - 1], y)
         return {
-            name: estimate_mean(values.astype(np.float64), better="higher")
+            name: estimate_mean(values, better="higher")
             for name, values in (
                 ("precision", in_real > 0),
                 ("recall", in_fake > 0),

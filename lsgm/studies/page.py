@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from lsgm.reports.page import Figure
 from lsgm.reports.templates import render
+from lsgm.statistics.estimate import Estimate
 from lsgm.studies import picture, tables
 from lsgm.studies.jobs import RUNS
 from lsgm.studies.measures import MEASURES
@@ -96,7 +97,7 @@ def _json(
             {
                 "labels": row.labels,
                 "runs": {str(seed): f"{RUNS}/{n}" for seed, n in row.names.items()},
-                "means": {name: m._asdict() for name, m in row.means.items()},
+                "means": {name: _mean(m) for name, m in row.means.items()},
                 "values": row.values,
             }
             for row in rows
@@ -105,6 +106,10 @@ def _json(
         "card": dict(card),
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def _mean(found: Estimate) -> dict[str, float | None]:
+    return {"value": found.value, "half_width": found.half_width}
 
 
 def _csv(rows: Sequence[StudyRow], names: Sequence[str]) -> str:
