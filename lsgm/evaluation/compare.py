@@ -249,8 +249,9 @@ def _words(found: Difference) -> str:
     change = ("−" if found.value < 0 else "+") + format_value(abs(found.value), width)
     if width is None:
         return change
-    kinds = ["paired" if found.paired else "not paired"]
-    if found.better is not None and abs(found.value) > width:
-        improved = (found.value < 0) == (found.better == "lower")
-        kinds.append("better" if improved else "worse")
-    return f"{change} ± {format_value(width, width)} ({', '.join(kinds)})"
+    kind = "paired" if found.paired else "not paired"
+    words = f"{change} ± {format_value(width, width)} ({kind})"
+    if found.better is None or abs(found.value) <= width:
+        return words
+    improved = (found.value < 0) == (found.better == "lower")
+    return f"{words}, {'better' if improved else 'worse'}"

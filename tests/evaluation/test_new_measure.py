@@ -136,7 +136,7 @@ def test_two_of_it_are_compared_example_by_example(tmp_path):
     assert found.paired and found.value == pytest.approx(each.mean())
     assert found.half_width == pytest.approx(1.96 * each.std(ddof=1) / NUM**0.5)
     page = compare.write([a, b], tmp_path).read_text()
-    assert "(paired, better)" in page and "Mean level" in page
+    assert "(paired), better" in page and "Mean level" in page
 
 
 @pytest.mark.parametrize(
