@@ -228,9 +228,9 @@ def inception() -> dict[str, Any]:
 def cifar10_data() -> dict[str, Any]:
     """CIFAR-10 at 8 bits, all 50,000 training images, mirrored at random."""
     return piece(
-        "data.pipeline:Data",
+        "data.images:Images",
         source=pieces.tfds("cifar10", train="train", test="test"),
-        image_shape=(32, 32, 3),
+        data_shape=(32, 32, 3),
         num_bits=8,
         flip=True,
     )
@@ -239,11 +239,11 @@ def cifar10_data() -> dict[str, Any]:
 def celeba_hq_data() -> dict[str, Any]:
     """CelebA-HQ-256 at 5 bits, mirrored at random; "validation" is all of it."""
     return piece(
-        "data.pipeline:Data",
+        "data.images:Images",
         source=pieces.tfds(
             "celeba_hq_256", train="train", validation="train+test", test="test"
         ),
-        image_shape=(256, 256, 3),
+        data_shape=(256, 256, 3),
         num_bits=5,
         flip=True,
     )

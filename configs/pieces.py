@@ -24,7 +24,7 @@ def variant(name: str, *allowed: str) -> str:
 def binary_digits(source: dict[str, Any]) -> dict[str, Any]:
     """28x28 grey images, dynamically binarised."""
     return piece(
-        "data.pipeline:Data",
+        "data.images:Images",
         source=source,
         image_shape=(28, 28, 1),
         num_bits=1,
@@ -59,7 +59,7 @@ def small_nvae(**fields: Any) -> dict[str, Any]:
     )
     return piece(
         "vae:VAE",
-        image_shape=(28, 28, 1),
+        data_shape=(28, 28, 1),
         padding=2,
         network=piece("networks.nvae:NVAE", **(network | fields)),
         likelihood=piece("distributions:BernoulliLikelihood"),
@@ -135,7 +135,7 @@ def ode_likelihood(tolerance: float, **fields: Any) -> dict[str, Any]:
 
 def regularization(coefficient: float) -> dict[str, Any]:
     """One coefficient for spectral norms and normalisation scales, as in LSGM."""
-    return piece("elbo:Regularization", spectral=coefficient, norm=coefficient)
+    return piece("objective:Regularization", spectral=coefficient, norm=coefficient)
 
 
 def learning_rate(peak: float, end: float, num_steps: int) -> dict[str, Any]:
@@ -224,11 +224,11 @@ def evaluation(
 ) -> dict[str, Any]:
     """What is measured; in a smoke test on next to nothing.
 
-    That is the bound, costs, pictures and latents, and with an extractor distances
-    and copies of training images.
+    That is the bound or the reconstruction, costs, pictures and latents, and with an
+    extractor distances and copies of training images.
 
     Args:
-      bound, cost, latents: fields of these measures.
+      bound: fields of the bound, and of the reconstruction; cost, latents: of these.
       memorization: whether copies are looked for.
       fields: of the evaluation, which its measures share.
     """
@@ -244,6 +244,8 @@ def evaluation(
         )
     measures = [
         measure("bound:HeldOutBound", **(bound or {})),
+        # Only of a prior without a bound.
+        measure("reconstruction:Reconstruction", **(bound or {})),
         measure("sampling:SamplingCost", **(cost or {})),
         measure("pictures:Pictures"),
     ]

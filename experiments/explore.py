@@ -16,6 +16,7 @@ import numpy as np
 from absl import app, flags, logging
 
 from lsgm.config import ConfigError
+from lsgm.data.views import View
 from lsgm.evaluation import walks
 from lsgm.evaluation.measures.exploration import Exploration
 from lsgm.evaluation.subject import EvaluationRun
@@ -64,16 +65,18 @@ def main(argv: list[str]) -> None:
         out.mkdir(parents=True, exist_ok=True)
         for what in _WHAT.value:
             images = np.asarray(settings.walk(run, what))
-            print(_write(out, what, images))
+            print(_write(out, what, images, run.subject.data.view))
     except (ConfigError, CheckpointError, ValueError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
 
 
-def _write(out: pathlib.Path, what: str, images: np.ndarray) -> pathlib.Path:
+def _write(
+    out: pathlib.Path, what: str, images: np.ndarray, view: View
+) -> pathlib.Path:
     if what == "traversal":
-        walks.save_gif(out / "traversal.gif", images)
+        walks.save_gif(out / "traversal.gif", images, view)
         return out / "traversal.gif"
-    (out / f"{what}.png").write_bytes(plots.png(plots.strip(images)))
+    (out / f"{what}.png").write_bytes(plots.png(view.path(images)))
     return out / f"{what}.png"
 
 

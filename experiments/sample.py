@@ -54,7 +54,7 @@ def main(argv: list[str]) -> None:
     except (ConfigError, CheckpointError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
     out = pathlib.Path(_OUT.value) if _OUT.value else path / "samples"
-    sampling.write(drawn, out)
+    sampling.write(drawn, out, restored.experiment.data.view)
     print(
         f"{len(drawn.images)} samples, {drawn.nfe.mean():g} network calls each, "
         f"from {restored.stage} step {restored.step}: {out / 'samples.png'}"

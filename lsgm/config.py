@@ -23,7 +23,7 @@ from beartype.door import is_bearable
 from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import RequiredValueError
 
-from lsgm.moved import MOVED
+from lsgm.moved import renew
 
 
 class ConfigError(ValueError):
@@ -60,7 +60,7 @@ def build(spec: Any, key: str = "", **extra: Any) -> Any:
       ConfigError: unknown target, unknown or missing field, wrong type, or a
         value that the class itself refuses.
     """
-    spec = plain(spec, key)
+    spec = renew(plain(spec, key))
     check(spec, key, given=extra)
     return _construct(spec, key, **extra)
 
@@ -74,7 +74,7 @@ def check(spec: Any, key: str = "", given: Iterable[str] = ()) -> type[Any]:
     Raises:
       ConfigError: as ``build``, without constructing anything.
     """
-    spec = plain(spec, key)
+    spec = renew(plain(spec, key))
     cls = locate(spec, key)
     known = fields_of(cls)
     for name, value in spec.items():
@@ -100,7 +100,6 @@ def locate(spec: Mapping[str, Any], key: str) -> type[Any]:
     if not is_piece(spec):
         raise ConfigError(key, plain(spec), "expected a piece with a 'target'")
     key, target = join(key, "target"), str(spec["target"])
-    target = MOVED.get(target, target)
     if not re.fullmatch(r"[\w.]+:\w+", target):
         raise ConfigError(key, target, "expected 'package.module:Class'")
     module_name, class_name = target.split(":")

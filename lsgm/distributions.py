@@ -69,9 +69,11 @@ class Likelihood(abc.ABC):
     Attributes:
       num_bits: bits per channel of the data.
       density: whether it gives x a density; probabilities of levels otherwise.
+      continuous: whether the data are real numbers instead of levels.
     """
 
     density: ClassVar[bool] = False
+    continuous: ClassVar[bool] = False
 
     num_bits: int = 8
 
@@ -83,6 +85,10 @@ class Likelihood(abc.ABC):
     def max_level(self) -> int:
         """M, the highest level of the data."""
         return 2**self.num_bits - 1
+
+    def shown(self, x: Image) -> Image:
+        """x as a view takes it: images from [-1, 1] to [0, 1], clipped."""
+        return jnp.clip(0.5 * (x + 1), 0, 1)
 
     @abc.abstractmethod
     def num_outputs(self, channels: int) -> int:

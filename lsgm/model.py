@@ -4,7 +4,6 @@ import dataclasses
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from lsgm import numerics
 from lsgm.priors.base import Prior
@@ -62,6 +61,7 @@ class LatentModel:
         temperature: float = 1.0,
         num_path: int = 0,
         batch_statistics: bool = False,
+        cond: Array | None = None,
     ) -> Generated:
         """Draw noise, solve the prior's reverse process, decode once.
 
@@ -72,6 +72,7 @@ class LatentModel:
           batch_statistics: let the decoder's batch normalisation use the
             generated batch instead of its running averages, as the published
             CelebA-HQ evaluation does.
+          cond: labels to sample of, int32 [num].
         """
         prior_key, rest_key = jax.random.split(key)
         drawn = self.prior.sample(
@@ -81,6 +82,7 @@ class LatentModel:
             (num, *self.vae.prior_shape),
             temperature=temperature,
             num_path=num_path,
+            cond=cond,
         )
         rest = self.rest_latents(rest_key, num, temperature)
 
@@ -112,26 +114,21 @@ class LatentModel:
         *,
         batch_statistics: bool = False,
     ) -> Image:
-        """Latents to the decoder's mean image in [0, 1]."""
+        """Latents to the mean of p(x|z), shown as data are: images in [0, 1]."""
         distribution = self.vae.generate(
             params["vae"],
             mutables["vae"],
             self.vae.merge(z0, rest),
             batch_statistics=batch_statistics,
         )
-        return to_unit(distribution.mean())
+        return self.vae.likelihood.shown(distribution.mean())
 
     def reconstruct(
         self, params: Params, mutables: Params, key: PRNGKey, x: Image
     ) -> Image:
-        """Encode (one posterior sample) and decode; images in [0, 1]."""
+        """Encode (one posterior sample) and decode; shown as data are."""
         keys = numerics.example_keys(key, numerics.example_indices(x.shape[0]))
         inferred = self.vae.infer(
             params["vae"], mutables["vae"], x, self.vae.draw(keys), train=False
         )
-        return to_unit(self.vae.likelihood_of(inferred.out).mean())
-
-
-def to_unit(x: Image) -> Image:
-    """[-1, 1] to [0, 1], clipped."""
-    return jnp.clip(0.5 * (x + 1), 0, 1)
+        return self.vae.likelihood.shown(self.vae.likelihood_of(inferred.out).mean())

@@ -11,7 +11,7 @@ letter   dimension
 =======  ====================================================================
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, UInt8
@@ -26,10 +26,12 @@ Image: TypeAlias = Float[Array, "b h w c"]
 Latent: TypeAlias = Float[Array, "b h w c"]
 Latents: TypeAlias = tuple[Float[Array, "b _ _ _"], ...]  # by group, sizes differ
 Params: TypeAlias = dict[str, Any]
+Batch: TypeAlias = Mapping[str, Any]  # "levels", "label", ...: arrays, b first
 ResidualFn: TypeAlias = Callable[[State, Time], State]
 
 __all__ = [
     "Array",
+    "Batch",
     "Bool",
     "Float",
     "Image",

@@ -1,4 +1,4 @@
-"""A VAE: a network, a likelihood, an image shape. Latents in groups, by scale.
+"""A VAE: a network, a likelihood, a shape of data. Latents in groups, by scale.
 
 The network maps an image x in [-1, 1] and standard normal noise to latents, their
 log-densities and the parameters of the likelihood p(x|z). Images whose sides do not
@@ -20,11 +20,24 @@ import jax
 import jax.numpy as jnp
 
 from lsgm import numerics
+from lsgm.networks.identity import Identity
 from lsgm.networks.initialize import initialize
 from lsgm.networks.layers import KERNELS, SCALES
 from lsgm.networks.norm import BATCH_STATS, MOMENTUM
 from lsgm.networks.resample import fold, unfold
-from lsgm.typing import Array, Image, Latent, Latents, Levels, Params, PRNGKey, PRNGKeys
+from lsgm.typing import Array, Batch, Image, Latent, Latents, Params, PRNGKey, PRNGKeys
+
+
+class Encoded(NamedTuple):
+    """Latents drawn from q(z|x), nothing decoded from them.
+
+    Attributes:
+      z: latents by group, after the flows, [b h w c] each.
+      log_q: their log-density per variable in nats, by group, [b h w c] each.
+    """
+
+    z: Latents
+    log_q: Latents
 
 
 class Inferred(NamedTuple):
@@ -54,30 +67,30 @@ class VAE:
     Attributes:
       network: ``lsgm.networks.nvae:NVAE``, or anything with its methods.
       likelihood: one of ``lsgm.distributions``.
-      image_shape: (height, width, channels) of the data.
+      data_shape: (height, width, channels) of x.
       padding: pixels added on each side before the network.
       prior_scales: scales that the prior models; 0 is the deepest.
     """
 
     network: nn.Module
     likelihood: Any
-    image_shape: tuple[int, int, int]
+    data_shape: tuple[int, int, int]
     padding: int = 0
     prior_scales: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
-        if len(self.image_shape) != 3 or min(self.image_shape) < 1:
+        if len(self.data_shape) != 3 or min(self.data_shape) < 1:
             raise ValueError(
-                f"image_shape = {self.image_shape!r}: expected (height, width, "
+                f"data_shape = {self.data_shape!r}: expected (height, width, "
                 "channels), each >= 1"
             )
         if self.padding < 0:
             raise ValueError(f"padding = {self.padding}: must be >= 0")
-        needed = self.likelihood.num_outputs(self.image_shape[-1])
+        needed = self.likelihood.num_outputs(self.data_shape[-1])
         if self.network.num_outputs != needed:
             raise ValueError(
                 f"network.num_outputs = {self.network.num_outputs}: "
-                f"{type(self.likelihood).__name__} on {self.image_shape[-1]} channels "
+                f"{type(self.likelihood).__name__} on {self.data_shape[-1]} channels "
                 f"needs {needed}"
             )
         num, scales = len(self.latent_shapes), self.prior_scales
@@ -89,7 +102,7 @@ class VAE:
 
     @property
     def _padded_shape(self) -> tuple[int, int, int]:
-        h, w, c = self.image_shape
+        h, w, c = self.data_shape
         return h + 2 * self.padding, w + 2 * self.padding, c
 
     @property
@@ -127,10 +140,24 @@ class VAE:
             for part, shape in zip(parts, shapes, strict=True)
         )
 
-    def preprocess(self, levels: Levels) -> Image:
-        """uint8 levels 0 .. 2^bits - 1 to x in [-1, 1]."""
-        top = 2**self.likelihood.num_bits - 1
-        return 2.0 * levels.astype(jnp.float32) / top - 1.0
+    def preprocess(self, batch: Batch) -> Image:
+        """A batch to the x that the network sees and the likelihood scores: its
+        ``levels`` 0 .. M to [-1, 1]; of continuous data ``x`` itself.
+
+        Raises:
+          KeyError: the batch lacks that entry.
+        """
+        if self.likelihood.continuous:
+            return batch["x"]
+        top = self.likelihood.max_level
+        return 2.0 * batch["levels"].astype(jnp.float32) / top - 1.0
+
+    def abstract_batch(self, num: int) -> Batch:
+        """Shapes and types of ``num`` examples, as ``preprocess`` takes them."""
+        shape = (num, *self.data_shape)
+        if self.likelihood.continuous:
+            return {"x": jax.ShapeDtypeStruct(shape, jnp.float32)}
+        return {"levels": jax.ShapeDtypeStruct(shape, jnp.uint8)}
 
     def infer(
         self,
@@ -152,12 +179,10 @@ class VAE:
           batch_statistics: normalise with batch statistics, update nothing.
           axis: mapped axis over whose devices batch statistics are taken.
         """
-        p = self.padding
-        x = jnp.pad(x, ((0, 0), (p, p), (p, p), (0, 0)), constant_values=-1.0)
         collections = [KERNELS, SCALES] + ([BATCH_STATS] if train else [])
         result: Any = self.network.clone(axis_name=axis).apply(
             {"params": params, BATCH_STATS: mutables[BATCH_STATS]},
-            x,
+            self._pad(x),
             noise,
             train=train or batch_statistics,
             mutable=collections,
@@ -171,6 +196,20 @@ class VAE:
             kernels=state.get(KERNELS, {}),
             scales=state.get(SCALES, {}),
         )
+
+    def encode(
+        self, params: Params, mutables: Params, x: Image, noise: Latents
+    ) -> Encoded:
+        """Draw z from q(z|x) in evaluation mode: the latents of ``infer``, without
+        the layers that stand behind the last of them."""
+        drawn: Any = self.network.apply(
+            {"params": params, BATCH_STATS: mutables[BATCH_STATS]},
+            self._pad(x),
+            noise,
+            train=False,
+            method="encode",
+        )
+        return Encoded(*drawn)
 
     def likelihood_of(self, out: Array) -> Any:
         """p(x|z) of the unpadded image, from ``Inferred.out``."""
@@ -262,6 +301,40 @@ class VAE:
     def _group_shapes(self) -> list[tuple[int, int, int]]:
         return [shape for scale in self.latent_shapes for shape in scale]
 
+    def _pad(self, x: Image) -> Image:
+        p = self.padding
+        return jnp.pad(x, ((0, 0), (p, p), (p, p), (0, 0)), constant_values=-1.0)
+
     def _inner(self, out: Array) -> Array:
-        p, (h, w, _) = self.padding, self.image_shape
+        p, (h, w, _) = self.padding, self.data_shape
         return out[:, p : p + h, p : p + w]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IdentityVAE(VAE):
+    """The VAE of a prior on the data itself: latents are x (``lsgm.data_space``).
+
+    It has no parameters, and its bound is the prior's: of levels by dequantisation, of
+    continuous data their log-density.
+
+    Attributes:
+      likelihood: ``DequantisationLikelihood`` or ``ContinuousLikelihood``.
+    """
+
+    network: nn.Module = dataclasses.field(init=False, repr=False)
+    padding: int = dataclasses.field(default=0, init=False, repr=False)
+    prior_scales: tuple[int, ...] = dataclasses.field(
+        default=(0,), init=False, repr=False
+    )
+
+    def __post_init__(self) -> None:
+        if not hasattr(self.likelihood, "bin_width"):
+            raise ValueError(
+                f"likelihood = {type(self.likelihood).__name__}: an identity VAE takes "
+                "DequantisationLikelihood or ContinuousLikelihood of lsgm.data_space"
+            )
+        network = Identity(
+            num_outputs=self.data_shape[-1], bin_width=self.likelihood.bin_width
+        )
+        object.__setattr__(self, "network", network)
+        super().__post_init__()

@@ -15,11 +15,11 @@ import numpy as np
 import optax
 
 from lsgm.distributions import BernoulliLikelihood
-from lsgm.elbo import Regularization
 from lsgm.networks.layers import Conv, Dropout, GroupNorm
 from lsgm.networks.norm import BatchNorm
 from lsgm.networks.posterior import draw_posterior
 from lsgm.numerics import expand_to
+from lsgm.objective import Regularization
 from lsgm.objectives.kl_balance import KLSchedule
 from lsgm.objectives.time_sampling import Importance
 from lsgm.objectives.weighting import Likelihood
@@ -52,13 +52,16 @@ class SmallVAE(nn.Module):
         self.decoder_norm = BatchNorm(axis_name=self.axis_name)
 
     def __call__(self, x, noise, *, train):
+        z, log_q = self.encode(x, noise, train=train)
+        return z, log_q, self.decode(z, train=train)
+
+    def encode(self, x, noise, *, train):
         h = self.norm(self.stem(x), train)
         drawn = [
             draw_posterior(posterior(h), eta, 5.0)
             for posterior, eta in zip(self.posterior, noise, strict=True)
         ]
-        z, log_q = zip(*drawn, strict=True)
-        return z, log_q, self.decode(z, train=train)
+        return tuple(zip(*drawn, strict=True))
 
     def decode(self, z, *, train):
         return self.decoder(self.decoder_norm(jnp.concatenate(z, -1), train))
@@ -79,7 +82,7 @@ def vae() -> VAE:
     return VAE(
         network=SmallVAE(),
         likelihood=BernoulliLikelihood(),
-        image_shape=(SIZE, SIZE, 1),
+        data_shape=(SIZE, SIZE, 1),
     )
 
 
@@ -137,7 +140,8 @@ def variables(seed: int = 0) -> tuple[Any, Any]:
     ), mutables
 
 
-def levels(num: int = 4) -> Any:
+def batch(num: int = 4) -> Any:
     """Random binary images."""
     shape = (num, SIZE, SIZE, 1)
-    return jax.random.bernoulli(jax.random.key(5), 0.3, shape).astype(jnp.uint8)
+    on = jax.random.bernoulli(jax.random.key(5), 0.3, shape)
+    return {"levels": on.astype(jnp.uint8)}

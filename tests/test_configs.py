@@ -77,7 +77,7 @@ def test_config_refuses_an_unknown_variant(path):
         ("stages.lsgm.batch_size", 8000, "4000 examples"),
         ("stages.lsgm.num_steps", "many", "expected int"),
         ("stages.lsgm.num_steps", 0, "at least 1"),
-        ("vae.image_shape", (28, 28, 3), "num_outputs"),
+        ("vae.data_shape", (28, 28, 3), "num_outputs"),
         ("vae.padding", 1, "padding|multiple|halv"),
         ("stage_order", ("vae", "lsgmm"), "did you mean 'lsgm'"),
         (

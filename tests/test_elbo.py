@@ -50,7 +50,7 @@ def made(mode="joint"):
 
 
 def images(objective, num=4):
-    return objective.model.vae.preprocess(small.levels(num))
+    return objective.model.vae.preprocess(small.batch(num))
 
 
 @functools.cache
@@ -254,7 +254,11 @@ def test_cross_entropy_of_a_prior_that_learned_nothing(disjoint):
     num, z0 = 1024, jax.random.normal(jax.random.key(5), (1, small.SIZE, small.SIZE, 4))
     draws = objective.draw(jax.random.key(7), num)
     draws = draws.encoder if disjoint else draws.prior
-    found = jax.jit(lambda z: prior.terms(params, mutables, draws, z, train=False))
+    found = jax.jit(
+        lambda z: prior.terms(
+            params, mutables, draws, z, step=jnp.int32(0), train=False
+        )
+    )
     estimate = found(jnp.tile(z0, (num, 1, 1, 1))).cross_entropy.sum((1, 2, 3))
     exact = prior.sde.normal_bound(z0, prior.time_sampler.t_min).sum()
     error = estimate.std() / np.sqrt(num)

@@ -14,14 +14,13 @@ from lsgm.model import LatentModel
 from lsgm.networks.conv import ConvVAE
 from lsgm.networks.nvae import NVAE
 from lsgm.priors import normal
-from lsgm.priors.base import PriorTerms
-from lsgm.vae import VAE, Inferred
+from lsgm.vae import VAE
 
 CONV = ConvVAE(channels=(4, 8), latent_channels=2, num_outputs=1)
 PADDED = VAE(
     network=CONV,
     likelihood=BernoulliLikelihood(),
-    image_shape=(6, 6, 1),
+    data_shape=(6, 6, 1),
     padding=1,
 )
 SCALES = VAE(
@@ -34,7 +33,7 @@ SCALES = VAE(
         num_outputs=6,
     ),
     likelihood=LogisticLikelihood(num_bits=5),
-    image_shape=(8, 8, 3),
+    data_shape=(8, 8, 3),
 )
 NORMALISED = VAE(
     network=NVAE(
@@ -47,7 +46,7 @@ NORMALISED = VAE(
         postprocess_cells=1,
     ),
     likelihood=LogisticLikelihood(num_bits=5),
-    image_shape=(4, 4, 3),
+    data_shape=(4, 4, 3),
 )
 
 
@@ -55,10 +54,11 @@ def example_keys(num, seed=0):
     return jax.random.split(jax.random.key(seed), num)
 
 
-def levels(vae, num):
+def batch(vae, num):
     rng = np.random.default_rng(0)
-    shape = (num, *vae.image_shape)
-    return jnp.asarray(rng.integers(2**vae.likelihood.num_bits, size=shape), jnp.uint8)
+    shape = (num, *vae.data_shape)
+    levels = rng.integers(2**vae.likelihood.num_bits, size=shape)
+    return {"levels": jnp.asarray(levels, jnp.uint8)}
 
 
 class Case:
@@ -67,7 +67,7 @@ class Case:
     def __init__(self, vae):
         self.vae = vae
         self.params, self.mutables = vae.init(jax.random.key(0))
-        self.x = vae.preprocess(levels(vae, 3))
+        self.x = vae.preprocess(batch(vae, 3))
         self.noise = vae.draw(example_keys(3))
 
         self._passes = {}
@@ -138,15 +138,9 @@ class TestPriorScales:
     def test_a_normal_prior_is_the_same_on_any_scales(self, scales):
         vae = dataclasses.replace(SCALES, prior_scales=scales)
         z = groups()
-        inferred = Inferred(
-            z=z, log_q=z, out=z[0], batch_stats={}, kernels={}, scales={}
-        )
         own = normal.neg_log_prob(vae.join(z))
-        terms = PriorTerms(
-            cross_entropy=own, losses={}, kernels={}, scales={}, metrics={}
-        )
         model = LatentModel(vae=vae, prior=normal.StandardNormal())
-        found = neg_log_prior(model, inferred, terms)
+        found = neg_log_prior(model, z, own)
         for ours, v in zip(found, z, strict=True):
             np.testing.assert_array_equal(ours, normal.neg_log_prob(v))
 
@@ -173,7 +167,7 @@ class TestPreprocess:
     @pytest.mark.parametrize("vae, top", [(PADDED, 1), (SCALES, 31)])
     def test_levels_to_the_unit_interval(self, vae, top):
         ends = jnp.array([0, top], jnp.uint8)[None, :, None, None]
-        np.testing.assert_array_equal(vae.preprocess(ends).ravel(), [-1, 1])
+        np.testing.assert_array_equal(vae.preprocess({"levels": ends}).ravel(), [-1, 1])
 
 
 class TestPadding:
@@ -254,22 +248,22 @@ class TestModes:
 class TestValues:
     def test_outputs_must_fit_the_likelihood(self):
         with pytest.raises(ValueError, match=r"network.num_outputs = 1: .*needs 2"):
-            VAE(network=CONV, likelihood=LogisticLikelihood(), image_shape=(8, 8, 1))
+            VAE(network=CONV, likelihood=LogisticLikelihood(), data_shape=(8, 8, 1))
 
     def test_image_must_halve(self):
         with pytest.raises(ValueError, match="multiples of 4"):
-            VAE(network=CONV, likelihood=BernoulliLikelihood(), image_shape=(6, 6, 1))
+            VAE(network=CONV, likelihood=BernoulliLikelihood(), data_shape=(6, 6, 1))
 
     @pytest.mark.parametrize(
         "fields, words",
         [
             ({"padding": -1}, "padding = -1"),
-            ({"image_shape": (8, 0, 1)}, "image_shape"),
+            ({"data_shape": (8, 0, 1)}, "data_shape"),
         ],
     )
     def test_refused(self, fields, words):
         valid = dict(
-            network=CONV, likelihood=BernoulliLikelihood(), image_shape=(8, 8, 1)
+            network=CONV, likelihood=BernoulliLikelihood(), data_shape=(8, 8, 1)
         )
         with pytest.raises(ValueError, match=words):
             VAE(**valid | fields)

@@ -30,13 +30,13 @@ def get_config(arg: str = "full") -> ConfigDict:
     return pieces.new_config(
         seed=0,
         data=piece(
-            "data.pipeline:Data",
+            "data.images:Images",
             source=pieces.tfds("cifar10"),
             image_shape=(32, 32, 3),
         ),
         vae=piece(
             "vae:VAE",
-            image_shape=(32, 32, 3),
+            data_shape=(32, 32, 3),
             network=piece(
                 "networks.nvae:NVAE",
                 base_channels=4 if smoke else 32,
@@ -65,7 +65,7 @@ def get_config(arg: str = "full") -> ConfigDict:
                     time_sampler=pieces.importance("Unweighted"),
                 ),
                 prior_lr=1e-4,
-                prior_penalty=piece("elbo:Regularization", norm=1e-2),
+                prior_penalty=piece("objective:Regularization", norm=1e-2),
             ),
         ),
         evaluation=pieces.evaluation(smoke),

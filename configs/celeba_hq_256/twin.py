@@ -57,7 +57,7 @@ def parts(
     shared = dict(steps_per_epoch=STEPS_PER_EPOCH, batch_size=BATCH_SIZE)
     return dict(
         data=piece(
-            "data.pipeline:Data",
+            "data.images:Images",
             source=pieces.tfds(
                 "emoji64", train="train", validation="validation", test="test"
             ),

@@ -61,7 +61,7 @@ def get_config(arg: str = "full") -> ConfigDict:
                 prior_lr=1e-4,
                 penalty=dict(
                     vae=pieces.regularization(1e-2),
-                    prior=piece("elbo:Regularization", norm=1e-2),
+                    prior=piece("objective:Regularization", norm=1e-2),
                 ),
                 anneal=True,
             ),

@@ -31,7 +31,7 @@ def get_config(arg: str = "full") -> ConfigDict:
     return pieces.new_config(
         seed=0,
         data=piece(
-            "data.pipeline:Data",
+            "data.images:Images",
             source=pieces.tfds(
                 "cifar10", train="train[:45000]", validation="train[45000:]"
             ),
@@ -41,7 +41,7 @@ def get_config(arg: str = "full") -> ConfigDict:
         ),
         vae=piece(
             "vae:VAE",
-            image_shape=(32, 32, 3),
+            data_shape=(32, 32, 3),
             network=piece(
                 "networks.nvae:NVAE",
                 base_channels=8 if smoke else 64,
@@ -68,7 +68,7 @@ def get_config(arg: str = "full") -> ConfigDict:
                     time_sampler=pieces.importance("Unweighted"),
                 ),
                 prior_lr=1e-4,
-                prior_penalty=piece("elbo:Regularization", norm=1e-2),
+                prior_penalty=piece("objective:Regularization", norm=1e-2),
             ),
         ),
         evaluation=pieces.evaluation(smoke),

@@ -31,9 +31,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import logsumexp
 
+from lsgm.data.images import require_images
 from lsgm.data.pipeline import EVALUATION_SEED, Data
 from lsgm.statistics.estimate import Estimate, estimate_mean
-from lsgm.typing import Array, Latents, Levels, Params
+from lsgm.typing import Array, Batch, Latents, Params
 from lsgm.vae import VAE
 
 LOG_2PI = math.log(2 * math.pi)
@@ -93,7 +94,7 @@ def aggregate_posterior(
 
     Args:
       params, mutables: of the VAE's group.
-      batches: with ``image`` levels and a ``mask``, as ``training_images`` gives.
+      batches: with ``levels`` and a ``mask``, as ``training_images`` gives.
 
     Raises:
       NotNormalError: the prior models other groups than the first, which depend on
@@ -108,14 +109,14 @@ def aggregate_posterior(
     encode = jax.jit(lambda *given: _encode(vae, params, mutables, *given))
     means, stds = [], []
     for batch in batches:
-        levels, mask = jnp.asarray(batch["image"]), np.asarray(batch["mask"])
+        mask = np.asarray(batch["mask"])
         keys = jax.random.split(jax.random.key(0), len(mask))
         eta = vae.draw(keys)
-        mean, log_q = encode(levels, jax.tree.map(jnp.zeros_like, eta))
+        mean, log_q = encode(batch, jax.tree.map(jnp.zeros_like, eta))
         mean = np.asarray(mean, np.float64)
         std = np.exp(-np.asarray(log_q, np.float64) - 0.5 * LOG_2PI)
         if not means:
-            _check(mean, std, np.asarray(eta[0], np.float64), *encode(levels, eta))
+            _check(mean, std, np.asarray(eta[0], np.float64), *encode(batch, eta))
         means.append(mean[mask].reshape(mask.sum(), -1))
         stds.append(std[mask].reshape(mask.sum(), -1))
     return AggregatePosterior(mean=np.concatenate(means), std=np.concatenate(stds))
@@ -132,15 +133,15 @@ def training_images(
         for k in range(drawn.num_batches):
             batch = drawn.batch(k)
             yield batch
-            if data.flip:
-                yield batch | {"image": batch["image"][:, :, ::-1]}
+            if require_images(data, "data").flip:
+                yield batch | {"levels": batch["levels"][:, :, ::-1]}
 
 
 def _encode(
-    vae: VAE, params: Params, mutables: Params, levels: Levels, eta: Latents
+    vae: VAE, params: Params, mutables: Params, batch: Batch, eta: Latents
 ) -> tuple[Array, Array]:
     """The deepest group's latent and its log-density per variable."""
-    inferred = vae.infer(params, mutables, vae.preprocess(levels), eta, train=False)
+    inferred = vae.infer(params, mutables, vae.preprocess(batch), eta, train=False)
     return inferred.z[0], inferred.log_q[0]
 
 

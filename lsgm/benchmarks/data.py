@@ -14,6 +14,7 @@ import pathlib
 import time
 from collections.abc import Iterator, Mapping
 
+from lsgm.data.images import require_images
 from lsgm.data.pipeline import READ_AHEAD, Data
 from lsgm.reports.markdown import markdown_table
 
@@ -48,21 +49,22 @@ def measure(data: Data, seconds: float) -> Rates:
     Raises:
       ConfigError: as ``Data.open``.
     """
-    streamed = dataclasses.replace(data, cache_bytes=0)
+    images = require_images(data, "data")
+    streamed = dataclasses.replace(images, cache_bytes=0)
     size = min(BATCH, streamed.num_examples("train"))
     batches = streamed.train_batches(seed=0, batch_size=size)
     alone = _rate((batches.batch(k) for k in range(batches.num_batches)), seconds)
     iterator = batches.iterate()
     together = _rate(iterator, seconds)
     iterator.close()
-    h, w, c = data.image_shape
+    h, w, c = data.data_shape
     num_bytes = streamed.num_examples("train") * h * w * c
     return Rates(
         one_thread=alone,
         read_threads=data.read_threads,
         all_threads=together,
         num_bytes=num_bytes,
-        cached=num_bytes <= data.cache_bytes,
+        cached=num_bytes <= images.cache_bytes,
     )
 
 
@@ -129,5 +131,5 @@ def _rate(batches: Iterator[Mapping], seconds: float) -> float:
         next(batches)
     count, start = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - start) < seconds or not count:
-        count += len(next(batches)["image"])
+        count += len(next(batches)["levels"])
     return count / elapsed

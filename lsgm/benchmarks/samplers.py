@@ -52,14 +52,13 @@ from lsgm.benchmarks.sampler_entries import (
 from lsgm.config import ConfigError
 from lsgm.evaluation.subject import Subject
 from lsgm.features.real_images import real_images
-from lsgm.priors.score import ScorePrior
 from lsgm.samplers.base import Sampler, require_finite
 from lsgm.samplers.fixed_grid import FixedGrid
 from lsgm.sdes.base import ScalarSDE
 from lsgm.statistics import frechet
 from lsgm.statistics.kernel import kernel_distance
 from lsgm.statistics.two_sample import told_apart
-from lsgm.typing import Array, Time
+from lsgm.typing import Array, Batch, Time
 
 CALLS = (1, 2, 3, 4, 5, 6, 8, 10, 20, 50)
 CHOSEN_AT = (2, 4, 8)
@@ -217,16 +216,17 @@ class Tournament:
           num_samples, num_draws: as in ``Settings``.
 
         Raises:
-          ConfigError: the checkpoint's prior is not a score prior.
+          ConfigError: the checkpoint's prior reverses no scalar diffusion.
         """
-        prior = subject.model.prior
-        if not isinstance(prior, ScorePrior):
+        prior: Any = subject.model.prior
+        if prior.diffusion is None:
             name = type(prior).__name__
-            raise ConfigError("checkpoint", name, "a tournament needs a ScorePrior")
-        if not isinstance(prior.sde, ScalarSDE):
-            name = type(prior.sde).__name__
+            allowed = "a tournament needs a prior with a diffusion"
+            raise ConfigError("checkpoint", name, allowed)
+        if not isinstance(prior.diffusion, ScalarSDE):
+            name = type(prior.diffusion).__name__
             raise ConfigError("checkpoint", name, "a tournament needs a ScalarSDE")
-        self.sde = prior.sde
+        self.sde = prior.diffusion
         self.subject, self.prior, self.num = subject, prior, num_samples
         self.notes: list[str] = []
         self.network = Counted(prior.residual_fn(subject.params, subject.mutables))
@@ -341,14 +341,15 @@ class Tournament:
         size = self.subject.settings.batch_size
         batches = self.subject.data.train_batches(seed, size)
         found = [
-            self.encode(batches.batch(k)["image"], jax.random.fold_in(key, k))
+            self.encode(batches.batch(k), jax.random.fold_in(key, k))
             for k in range(-(-self.num // size))
         ]
         return np.concatenate([np.asarray(z0) for z0 in found])[: self.num]
 
-    def _encode(self, levels: Array, key: Any) -> Array:
+    def _encode(self, batch: Batch, key: Any) -> Array:
         vae, params = self.subject.model.vae, self.subject.params["vae"]
-        keys = numerics.example_keys(key, numerics.example_indices(len(levels)))
-        x, eta = vae.preprocess(levels), vae.draw(keys)
+        x = vae.preprocess(batch)
+        keys = numerics.example_keys(key, numerics.example_indices(len(x)))
+        eta = vae.draw(keys)
         mutables = self.subject.mutables["vae"]
         return vae.join(vae.infer(params, mutables, x, eta, train=False).z)

@@ -139,15 +139,15 @@ def time_stage(
     stage = made.stages[stage_name]
     state = replicate(initial_state(stage, made.vae, jax.random.key(0)))
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-    levels = split_over_devices(_levels(made, stage.batch_size))
+    batch = split_over_devices({"levels": _levels(made, stage.batch_size)})
     mapped = mapped_update(stage, made.vae)
     start = time.perf_counter()
-    update = mapped.lower(state, levels).compile()
+    update = mapped.lower(state, batch).compile()
     compile_seconds = time.perf_counter() - start
 
     def call(_: int) -> dict[str, Any]:
         nonlocal state
-        state, metrics = update(state, levels)  # donates the old state
+        state, metrics = update(state, batch)  # donates the old state
         return metrics
 
     matmul = [matmul_gflops(steps)]
@@ -221,7 +221,7 @@ def write(found: list[StepTime], text: str, folder: pathlib.Path) -> None:
 
 
 def _levels(made: Experiment, batch_size: int) -> np.ndarray:
-    shape = (batch_size, *made.vae.image_shape)
+    shape = (batch_size, *made.vae.data_shape)
     top = made.vae.likelihood.max_level
     return np.random.default_rng(0).integers(0, top + 1, shape, dtype=np.uint8)
 

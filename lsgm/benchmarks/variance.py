@@ -163,7 +163,9 @@ def batch_means(
         found = {}
         for name, weighting in WEIGHTINGS.items():
             prior = score_prior(sde, times, weighting)
-            terms = prior.terms(params, mutables, random, z0, train=False)
+            terms = prior.terms(
+                params, mutables, random, z0, step=jnp.int32(0), train=False
+            )
             found[name] = jnp.mean(terms.losses[GROUP])
             if name == "likelihood":
                 assert terms.cross_entropy is not None

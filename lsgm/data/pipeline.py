@@ -1,4 +1,4 @@
-r"""Batches of levels as a pure function of (seed, k), on Grain.
+r"""Batches of data as a pure function of (seed, k), on Grain.
 
 Training batch k of global size B, over n examples, process r of R:
 
@@ -20,28 +20,44 @@ batches: single examples mapped through it took ten times as long (2.9 ms agains
 import abc
 import dataclasses
 import functools
-from typing import Any, Literal
+import math
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import grain
 import numpy as np
+from jaxtyping import Float
 
 from lsgm.config import ConfigError
 from lsgm.data.draws import Draws, permutation
-from lsgm.data.fit import Filter, Fit
-from lsgm.data.sources.base import Source
-from lsgm.data.store import Store
-from lsgm.data.transforms import Binarize, Flip, ReduceBits, Transform
+from lsgm.data.transforms import Transform
+from lsgm.data.views import View
+from lsgm.typing import Batch
 
 EVALUATION_SEED = 2**64 - 1
 READ_AHEAD = 4
 
 
+@runtime_checkable
+class Split(Protocol):
+    """One split, opened."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: np.ndarray) -> dict[str, Any]:
+        """The entries of these examples, n first."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Batches(abc.ABC):
-    """Numbered batches of one split: this process's slice of each."""
+    """Numbered batches of one split: this process's slice of each.
 
-    store: Store
-    transforms: tuple[Transform, ...]
+    Attributes:
+      transforms: each with the name of the entry that it maps.
+    """
+
+    store: Split
+    transforms: tuple[tuple[str, Transform], ...]
     seed: int
     batch_size: int
     process_index: int
@@ -58,12 +74,12 @@ class Batches(abc.ABC):
         """Which examples this process's slice of batch ``k`` holds."""
 
     def batch(self, k: int) -> dict[str, Any]:
-        """Batch ``k``: ``image`` uint8 levels [b h w c], ``label`` int32 [b] where
-        the data has labels."""
+        """Batch ``k``: ``levels`` uint8 [b h w c] or ``x`` float32 [b h w c], and what
+        else the data declare, such as ``label`` int32 [b]."""
         batch = self.store.take(self.indices(k))
         draws = Draws(seed=self.seed, start=self._start(k), count=self._size)
-        for transform in self.transforms:
-            batch["image"] = transform(batch["image"], draws)
+        for name, transform in self.transforms:
+            batch[name] = transform(batch[name], draws)
         return batch
 
     def iterate(self, start: int = 0) -> grain.DatasetIterator:
@@ -141,43 +157,69 @@ class EvalBatches(Batches):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Data:
-    """What ``config.data`` describes: a source, and how its images become levels.
+class Data(abc.ABC):
+    """What ``config.data`` describes: splits, batches, units and a view.
 
     Attributes:
-      image_shape: (h, w, c) that the model sees.
-      num_bits: levels are 0 .. 2^num_bits - 1.
-      binarize: "dynamic" draws level 1 with probability byte / 255.
-      flip: mirror half of the training images.
-      grey: turn colour images into one channel.
-      resize: crop the centre and resize with this filter; "none" refuses images of
-        another size.
-      cache_bytes: a split of at most this size is decoded once and kept in memory.
+      unit: what bits are counted per: "dim", "char", "molecule".
+      num_bits: levels are 0 .. 2^num_bits - 1; None for real numbers.
+      binarize: how levels are drawn from what is stored, for the record.
       read_threads: threads that read ahead.
     """
 
-    source: Source
-    image_shape: tuple[int, int, int]
-    num_bits: int = 8
-    binarize: Literal["none", "dynamic"] = "none"
-    flip: bool = False
-    grey: bool = False
-    resize: Filter = "none"
-    cache_bytes: int = 2**29
+    unit: ClassVar[str] = "dim"
+    num_bits: ClassVar[int | None] = None
+    binarize: ClassVar[str] = "none"
+
     read_threads: int = 2
 
-    def __post_init__(self):
-        h, w, c = self.image_shape
-        if min(h, w) < 1 or c not in (1, 3):
-            raise ValueError(f"image_shape = {self.image_shape}: h, w >= 1, c 1 or 3")
-        if not 1 <= self.num_bits <= 8:
-            raise ValueError(f"num_bits = {self.num_bits}: allowed are 1 to 8")
-        if self.binarize == "dynamic" and self.num_bits != 1:
-            raise ValueError(f"num_bits = {self.num_bits}: binarised data has 1 bit")
-        if self.grey and c != 1:
-            raise ValueError(f"grey = True: image_shape {self.image_shape} has {c}")
+    def __post_init__(self) -> None:
         if self.read_threads < 1:
             raise ValueError(f"read_threads = {self.read_threads}: at least 1")
+
+    @property
+    @abc.abstractmethod
+    def data_shape(self) -> tuple[int, int, int]:
+        """(h, w, c) of one example of the model's x."""
+
+    @property
+    @abc.abstractmethod
+    def origin(self) -> str:
+        """Where the examples come from, for an evaluation's card."""
+
+    @property
+    @abc.abstractmethod
+    def view(self) -> View:
+        """How examples and samples are shown."""
+
+    @abc.abstractmethod
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits."""
+
+    @abc.abstractmethod
+    def open(self, split: str) -> Split:
+        """A split, checked and ready; the second call is free.
+
+        Raises:
+          ConfigError: missing split, unreadable or unfit data.
+        """
+
+    def units(self, batch: Batch) -> Float[np.ndarray, " b"]:
+        """How many units each example has; here its dimensions."""
+        num = len(next(iter(batch.values())))
+        return np.full(num, float(math.prod(self.data_shape)))
+
+    @property
+    def _train_transforms(self) -> tuple[tuple[str, Transform], ...]:
+        return self._transforms
+
+    @property
+    def _transforms(self) -> tuple[tuple[str, Transform], ...]:
+        return ()
+
+    def num_examples(self, split: str) -> int:
+        """Size of a split; raises what ``open`` raises."""
+        return len(self.open(split))
 
     def train_batches(
         self,
@@ -199,7 +241,7 @@ class Data:
             raise ConfigError("batch_size", batch_size, message)
         return TrainBatches(
             store=store,
-            transforms=((Flip(),) if self.flip else ()) + self._levels,
+            transforms=self._train_transforms,
             seed=seed,
             **self._slice(batch_size, process_index, process_count),
         )
@@ -221,54 +263,20 @@ class Data:
             raise ConfigError("evaluation.num_examples", num_examples, message)
         return EvalBatches(
             store=store,
-            transforms=self._levels,
+            transforms=self._transforms,
             seed=EVALUATION_SEED,
             num_examples=num_examples,
             **self._slice(batch_size, process_index, process_count),
         )
 
     def example(self, split: str, i: int) -> dict[str, Any]:
-        """Example ``i`` as evaluation sees it: ``image`` [h w c], perhaps ``label``.
+        """Example ``i`` as evaluation sees it: entries without their first axis.
 
         Raises:
           IndexError: the split has no example ``i``.
         """
         batch = self.eval_batches(split, batch_size=1).batch(i)
         return {name: batch[name][0] for name in batch if name != "mask"}
-
-    def num_examples(self, split: str) -> int:
-        """Size of a split; raises what ``open`` raises."""
-        return len(self.open(split))
-
-    def open(self, split: str) -> Store:
-        """A split, checked and ready; the second call is free.
-
-        Raises:
-          ConfigError: wrong path, empty folder, unreadable or wrongly sized image,
-            missing split; names the file and the key.
-        """
-        if split not in self._stores:
-            self._stores[split] = self._open(split)
-        return self._stores[split]
-
-    @functools.cached_property
-    def _stores(self) -> dict[str, Store]:
-        return {}
-
-    def _open(self, split: str) -> Store:
-        fit = Fit(image_shape=self.image_shape, grey=self.grey, resize=self.resize)
-        examples = self.source.open(split)
-        fit.check(examples.shape(0), examples.name(0))
-        store = Store(examples, fit, cache_bytes=self.cache_bytes)
-        if not self.source.prepared:
-            store.verify()
-        return store
-
-    @property
-    def _levels(self) -> tuple[Transform, ...]:
-        if self.binarize == "dynamic":
-            return (Binarize(),)
-        return (ReduceBits(num_bits=self.num_bits),) if self.num_bits < 8 else ()
 
     def _slice(self, batch_size: int, index: int, count: int) -> dict[str, int]:
         if batch_size < 1 or batch_size % count:

@@ -13,38 +13,39 @@ READ_THREADS = 4
 
 
 class Store:
-    """Fitted images and labels of one split, by index.
+    """Fitted images of one split, and what else its examples hold, by index.
 
-    An image enters the cache when it is first asked for, so opening a large set
+    An example enters the cache when it is first asked for, so opening a large set
     costs nothing and the second epoch decodes nothing. Concurrent readers may
-    decode an image twice; they write the same bytes.
+    decode an example twice; they write the same bytes.
     """
 
     def __init__(self, examples: Examples, fit: Fit, *, cache_bytes: int):
         self.fit = fit
         self.examples = examples
-        self.labelled = "label" in examples[0]
-        shape = (len(examples), *fit.image_shape)
-        self.cached = int(np.prod(shape)) <= cache_bytes
+        first = self._read(0)
+        num = len(examples)
+        size = num * sum(value.nbytes for value in first.values())
+        self.cached = size <= cache_bytes
         if self.cached:
-            self._images = np.empty(shape, np.uint8)
-            self._labels = np.empty(len(examples), np.int32)
-            self._ready = np.zeros(len(examples), bool)
+            self._kept = {
+                name: np.empty((num, *value.shape), value.dtype)
+                for name, value in first.items()
+            }
+            self._ready = np.zeros(num, bool)
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def take(self, indices: np.ndarray) -> dict[str, Any]:
-        """``image`` uint8 [n h w c] and, where there are labels, ``label`` [n]."""
+        """``levels`` uint8 [n h w c], and the examples' other entries, [n ...] each:
+        ``label`` int32 [n] where there are labels."""
         if self.cached:
             for i in indices[~self._ready[indices]]:
                 self._keep(int(i))
-            images, labels = self._images[indices], self._labels[indices]
-        else:
-            read = [self._read(int(i)) for i in indices]
-            images = np.stack([image for image, _ in read])
-            labels = np.array([label for _, label in read], np.int32)
-        return {"image": images} | ({"label": labels} if self.labelled else {})
+            return {name: values[indices] for name, values in self._kept.items()}
+        read = [self._read(int(i)) for i in indices]
+        return {name: np.stack([one[name] for one in read]) for name in read[0]}
 
     def verify(self) -> None:
         """Look at every image: decode those to be cached, else read the headers.
@@ -59,13 +60,16 @@ class Store:
             for _ in tqdm(seen, "checking images", len(self), delay=2):
                 pass
 
-    def _read(self, i: int) -> tuple[np.ndarray, int]:
-        example = self.examples[i]
-        image = self.fit(example["image"], self.examples.name(i))
-        return image, int(example.get("label", -1))
+    def _read(self, i: int) -> dict[str, np.ndarray]:
+        stored = dict(self.examples[i])
+        image = self.fit(stored.pop("image"), self.examples.name(i))
+        if "label" in stored:
+            stored["label"] = np.int32(stored["label"])
+        return {"levels": image} | {k: np.asarray(v) for k, v in stored.items()}
 
     def _keep(self, i: int) -> None:
-        self._images[i], self._labels[i] = self._read(i)
+        for name, value in self._read(i).items():
+            self._kept[name][i] = value
         self._ready[i] = True
 
     def _check(self, i: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lsgm.evaluation import parts, provenance
-from lsgm.evaluation.measures.base import Measure, reason_to_leave_out
+from lsgm.evaluation.measures.base import Measure, can_give
 from lsgm.evaluation.subject import EvaluationRun, Subject
 from lsgm.reports import curves, ledger
 from lsgm.reports.page import Figure, Section, write_report
@@ -22,6 +22,7 @@ from lsgm.training.records import read_records
 
 # Beside the measures' names in ``metrics.json``: the card, and the measures' classes.
 CARD, MEASURES = "card", "measures"
+NO_BOUND = "this stage's prior has no bound on -log p(x)"
 
 
 class Measured(NamedTuple):
@@ -32,7 +33,7 @@ class Measured(NamedTuple):
         are not among them.
       per_example: values of each example, by "measure/name".
       sections: pictures.
-      left_out: why a measure was left out, by its name.
+      left_out: why a measure that needs something was left out, by its name.
     """
 
     metrics: dict[str, dict[str, Any]]
@@ -54,15 +55,12 @@ def measure(
         again.
       tell: receives lines on progress.
     """
-    has_bound = subject.model.prior.has_bound
-    reasons = {
-        m.name: reason_to_leave_out(m, has_bound) for m in subject.settings.measures
-    }
-    left_out = {name: reason for name, reason in reasons.items() if reason}
+    measures, has_bound = subject.settings.measures, subject.model.prior.has_bound
+    left_out = {m.name: NO_BOUND for m in measures if m.needs.bound and not has_bound}
     for name, reason in left_out.items():
         tell(f"{name} is left out: {reason}")
     results = parts.run(
-        {m.name: m.run for m in subject.settings.measures if m.name not in left_out},
+        {m.name: m.run for m in measures if can_give(m, has_bound=has_bound)},
         EvaluationRun(subject, seed),
         provenance.digest(subject.card),
         folder / parts.FOLDER,

@@ -13,7 +13,6 @@ from lsgm.evaluation import sampling
 from lsgm.evaluation.measures.bound import bits_per_dim, bound_fn, estimate_bound
 from lsgm.evaluation.settings import Evaluation
 from lsgm.model import LatentModel
-from lsgm.reports import plots
 from lsgm.samplers.base import require_finite
 from lsgm.statistics.frechet import frechet, moments
 from lsgm.training.observe import Observation, Observer
@@ -39,8 +38,9 @@ def where_finite(observe: Observe) -> Observe:
 def bound_observer(
     model: LatentModel, data: Any, settings: Evaluation, every: int
 ) -> Observer:
-    """The bound's terms on held-out examples, in nats; the same examples and the
-    same draws each time, so that a curve shows the model and not the dice."""
+    """The bound's terms on held-out examples, in nats, or without a bound the
+    reconstruction; the same examples and the same draws each time, so that a curve
+    shows the model and not the dice."""
     terms = bound_fn(model)
 
     def observe(state: TrainState) -> Observation:
@@ -51,9 +51,9 @@ def bound_observer(
             terms, state.averaged, state.mutables, batches, jax.random.key(0)
         )
         scalars = {f"held_out/{k}": e.value for k, e in estimates.items()}
-        if not model.vae.likelihood.density:
+        if "nelbo" in estimates and not model.vae.likelihood.density:
             scalars["held_out/bits_per_dim"] = bits_per_dim(
-                estimates["nelbo"].value, model.vae.image_shape
+                estimates["nelbo"].value, model.vae.data_shape
             )
         return Observation(scalars=scalars)
 
@@ -73,9 +73,10 @@ def sample_observer(
     )
 
     @jax.jit
-    def reconstruct(params: Any, mutables: Any, levels: Any) -> Any:
-        x = model.vae.preprocess(levels)
-        return model.reconstruct(params, mutables, jax.random.key(2), x)
+    def reconstruct(params: Any, mutables: Any, batch: Any) -> Any:
+        x = model.vae.preprocess(batch)
+        decoded = model.reconstruct(params, mutables, jax.random.key(2), x)
+        return model.vae.likelihood.shown(x), decoded
 
     @where_finite
     def observe(state: TrainState) -> Observation:
@@ -84,14 +85,12 @@ def sample_observer(
         batch = next(
             iter(data.eval_batches(settings.monitor_split, num // 2, num // 2))
         )
-        levels = np.asarray(batch["image"])
-        decoded = reconstruct(state.averaged, state.mutables, levels)
-        real = (levels / model.vae.likelihood.max_level).astype(np.float32)
+        pairs = reconstruct(state.averaged, state.mutables, batch)
         return Observation(
             scalars={"samples/nfe": float(generated.nfe)},
             pictures={
-                "samples": plots.grid(np.asarray(generated.images)),
-                "reconstructions": plots.pairs(real, np.asarray(decoded)),
+                "samples": data.view.picture(np.asarray(generated.images)),
+                "reconstructions": data.view.pairs(*map(np.asarray, pairs)),
             },
         )
 

@@ -9,8 +9,9 @@ import jax
 import numpy as np
 
 from lsgm.config import ConfigError, build
+from lsgm.data.views import View
 from lsgm.model import Generated, LatentModel
-from lsgm.reports.plots import save_grid
+from lsgm.reports.plots import png
 from lsgm.samplers.base import require_finite
 from lsgm.typing import Params, PRNGKey
 
@@ -97,12 +98,16 @@ def draw(
     )
 
 
-def write(drawn: Drawn, folder: pathlib.Path) -> None:
-    """Write ``samples.png`` and ``samples.npz`` (uint8 images, nfe)."""
+def write(drawn: Drawn, folder: pathlib.Path, view: View) -> None:
+    """Write ``samples.png``, ``samples.npz`` (the view's arrays, nfe), and where the
+    data are texts ``samples.txt``."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_grid(folder / "samples.png", drawn.images)
-    images = np.round(255 * drawn.images).astype(np.uint8)
-    np.savez_compressed(folder / "samples.npz", images=images, nfe=drawn.nfe)
+    (folder / "samples.png").write_bytes(png(view.picture(drawn.images)))
+    arrays: dict[str, Any] = view.arrays(drawn.images)
+    np.savez_compressed(folder / "samples.npz", **arrays, nfe=drawn.nfe)
+    texts = view.texts(drawn.images)
+    if texts is not None:
+        (folder / "samples.txt").write_text("\n".join(texts) + "\n", "utf-8")
 
 
 def with_sampler(model: LatentModel, spec: Mapping[str, Any] | None) -> LatentModel:

@@ -108,7 +108,8 @@ class EvaluationRun:
 
 
 def show_to_hash(seen: Any, batches: Iterable[Any]) -> Iterator[Any]:
-    """The batches, each example's levels shown to the hash ``seen``."""
+    """The batches, each example's data shown to the hash ``seen``."""
     for batch in batches:
-        seen.update(np.ascontiguousarray(batch["image"][batch["mask"]]).data)
+        for name in sorted(batch.keys() - {"mask", "label"}):
+            seen.update(np.ascontiguousarray(batch[name][batch["mask"]]).data)
         yield batch

@@ -28,11 +28,11 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image as PILImage
 
+from lsgm.data.views import View
 from lsgm.model import LatentModel
-from lsgm.reports import plots
 from lsgm.samplers.base import require_finite
 from lsgm.samplers.probability_flow import ProbabilityFlow, velocity
-from lsgm.typing import Array, Latent, Levels, Params
+from lsgm.typing import Array, Latent, Params
 
 
 class Code(NamedTuple):
@@ -46,13 +46,16 @@ class Walker(NamedTuple):
     """A model's maps, compiled.
 
     Attributes:
-      encode: levels [b h w c] -> Code.
+      encode: x [b h w c] -> Code.
+      noise: (num, key) -> Code that a walk starts from: noise, or where the prior
+        has no diffusion samples of its latents.
       transport: (u, from, to) -> u: the ODE between two times.
       perturb: (z0, t, eps) -> z_t.
       decode: Code -> images in [0, 1].
     """
 
     encode: Callable[..., Code]
+    noise: Callable[..., Code]
     transport: Callable[..., Array]
     perturb: Callable[..., Array]
     decode: Callable[..., Array]
@@ -71,7 +74,8 @@ def walker(
         return there
 
     return Walker(
-        lambda levels: encode(*own, jnp.asarray(levels)),
+        lambda x: encode(*own, x),
+        lambda num, key: _noise(model, *own, num, key),
         carry,
         lambda z0, t, eps: perturb(z0, jnp.float32(t), eps),
         lambda code: decode(*own, code.z0, code.rest),
@@ -82,8 +86,7 @@ def _maps(model: LatentModel, flow: ProbabilityFlow) -> tuple[Callable[..., Any]
     vae = model.vae
     prior: Any = model.prior
 
-    def encode(params: Params, mutables: Params, levels: Array) -> Code:
-        x = vae.preprocess(levels)
+    def encode(params: Params, mutables: Params, x: Array) -> Code:
         shapes = [shape for scale in vae.latent_shapes for shape in scale]
         zero = tuple(jnp.zeros((len(x), *shape)) for shape in shapes)
         z = vae.infer(params["vae"], mutables["vae"], x, zero, train=False).z
@@ -92,13 +95,13 @@ def _maps(model: LatentModel, flow: ProbabilityFlow) -> tuple[Callable[..., Any]
     def transport(
         params: Params, mutables: Params, u: Array, start: Array, end: Array
     ) -> Array:
-        if not prior.groups:
-            return u  # N(0, I) at every time: nothing moves.
-        field = velocity(prior.sde, prior.residual_fn(params, mutables))
+        if prior.diffusion is None:
+            return u  # No noise to walk to: the walk is among the latents.
+        field = velocity(prior.diffusion, prior.residual_fn(params, mutables))
         return flow.solve(lambda u, t, _: field(u, t), u, start, end).y
 
     def perturb(z0: Array, t: Array, eps: Array) -> Array:
-        return prior.sde.perturb(z0, jnp.full(z0.shape[:1], t), eps)
+        return prior.diffusion.perturb(z0, jnp.full(z0.shape[:1], t), eps)
 
     return tuple(jax.jit(f) for f in (encode, transport, perturb, model.decode))
 
@@ -123,10 +126,10 @@ def slerp(a: Array, b: Array, s: Array) -> Array:
 
 
 def round_trips(
-    walk: Walker, levels: Levels, times: tuple[float, ...], t_end: float, key: Any
+    walk: Walker, x: Array, times: tuple[float, ...], t_end: float, key: Any
 ) -> Array:
     """Eq. (1), decoded, for each time: [k b h w c]. The same noise at every time."""
-    code = walk.encode(levels)
+    code = walk.encode(x)
     eps = jax.random.normal(key, code.z0.shape)
     trips = [
         walk.transport(walk.perturb(code.z0, t, eps), t, t_end)
@@ -173,22 +176,23 @@ def traverse(
     return jnp.concatenate(legs)
 
 
-def draw_noise(model: LatentModel, num: int, key: Any) -> Code:
-    """Noise of ``num`` images, at t = 1."""
+def _noise(
+    model: LatentModel, params: Params, mutables: Params, num: int, key: Any
+) -> Code:
     prior_key, rest_key = jax.random.split(key)
     shape = (num, *model.vae.prior_shape)
-    prior: Any = model.prior
-    z0 = (
-        prior.sde.prior_sample(prior_key, shape)
-        if prior.groups
-        else jax.random.normal(prior_key, shape)
-    )
+    if model.prior.diffusion is None:
+        z0 = model.prior.sample(params, mutables, prior_key, shape).z0
+    else:
+        z0 = model.prior.diffusion.prior_sample(prior_key, shape)
     return Code(z0, model.rest_latents(rest_key, num))
 
 
-def save_gif(path: pathlib.Path, frames: Any, seconds_per_frame: float = 0.1) -> None:
-    """Frames [k n h w c] in [0, 1] as a GIF that repeats, n images in a grid."""
-    grids = [plots.grid(np.asarray(frame)) for frame in frames]
+def save_gif(
+    path: pathlib.Path, frames: Any, view: View, seconds_per_frame: float = 0.1
+) -> None:
+    """Frames [k n h w c] as a GIF that repeats, n examples in a picture."""
+    grids = [view.picture(np.asarray(frame)) for frame in frames]
     first, *others = (PILImage.fromarray(g.squeeze()) for g in grids)
     file = io.BytesIO()
     milliseconds = round(1000 * seconds_per_frame)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lsgm.data.images import require_images
 from lsgm.data.pipeline import Data
 from lsgm.typing import Float
 
@@ -17,9 +18,10 @@ def real_images(
     Args:
       num_bits: of the images; published references have 8, whatever the model has.
     """
-    plain = dataclasses.replace(data, binarize="none", num_bits=num_bits)
+    images = require_images(data, "evaluation.extractor")
+    plain = dataclasses.replace(images, binarize="none", num_bits=num_bits)
     for batch in plain.eval_batches(split, batch_size):
-        levels = batch["image"][batch["mask"]]
+        levels = batch["levels"][batch["mask"]]
         yield levels.astype(np.float32) / np.float32(2**num_bits - 1)
 
 
@@ -29,5 +31,5 @@ def some_real_images(
     """At most ``num`` images of a split, drawn at random."""
     store = data.open(split)
     drawn = np.random.default_rng(0).permutation(len(store))[:num]
-    levels = store.take(np.sort(drawn))["image"] >> np.uint8(8 - num_bits)
+    levels = store.take(np.sort(drawn))["levels"] >> np.uint8(8 - num_bits)
     return levels.astype(np.float32) / np.float32(2**num_bits - 1)

@@ -19,6 +19,7 @@ import numpy as np
 
 import lsgm
 from lsgm.config import ConfigError
+from lsgm.data.images import require_images
 from lsgm.data.pipeline import Data
 from lsgm.features.real_images import real_images
 from lsgm.statistics.frechet import Moments, Sampled, moments
@@ -89,7 +90,7 @@ def build(
     record = {
         "version": VERSION,
         "lsgm": lsgm.__version__,
-        "source": repr(data.source),
+        "source": data.origin,
         "split": split,
         "num_images": total.count,
         "images_sha256": seen.hexdigest(),
@@ -100,11 +101,12 @@ def build(
 
 def conditions(data: Data, extractor: Any, num_bits: int) -> dict[str, Any]:
     """What has to agree between a reference and an evaluation."""
+    images = require_images(data, "evaluation.extractor")
     found = {
         "extractor": extractor.provenance,
-        "image_shape": data.image_shape,
-        "grey": data.grey,
-        "resize": data.resize,
+        "image_shape": images.image_shape,
+        "grey": images.grey,
+        "resize": images.resize,
         "num_bits": num_bits,
     }
     return json.loads(json.dumps(found))

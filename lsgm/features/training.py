@@ -23,6 +23,7 @@ import scipy.ndimage
 from jaxtyping import Integer
 
 from lsgm.config import ConfigError
+from lsgm.data.images import require_images
 from lsgm.data.pipeline import Data
 from lsgm.features import weights_file
 from lsgm.features.sharded import over_devices
@@ -149,9 +150,9 @@ def everything(data: Data, split: str) -> dict[str, np.ndarray]:
     Raises:
       ConfigError: the data have no labels.
     """
-    store = data.open(split)
-    if not store.labelled:
-        raise ConfigError("data.source", data.source, "has no labels to learn")
+    store = require_images(data, "data").open(split)
+    if "label" not in store.take(np.array([0])):
+        raise ConfigError("data", data.origin, "has no labels to learn")
     return store.take(np.arange(len(store)))
 
 
@@ -205,14 +206,14 @@ def train_and_write(
     Raises:
       ConfigError: the data have no labels.
     """
-    splits = {split: everything(data, split) for split in data.source.splits()}
-    images, labels = splits["train"]["image"], splits["train"]["label"]
+    splits = {split: everything(data, split) for split in data.splits()}
+    images, labels = splits["train"]["levels"], splits["train"]["label"]
     params = fit(recipe, images, labels)
     network = recipe.network(int(labels.max()) + 1)
     stored = weights_file.rounded(params)
     provenance = {
         "name": name,
-        "data": repr(data.source),
+        "data": data.origin,
         "command": command,
         "num_train": len(images),
         "image_shape": list(images.shape[1:]),
@@ -224,7 +225,7 @@ def train_and_write(
         "feature_scale": feature_scale(network, stored, images),
         "recipe": dataclasses.asdict(recipe),
         "accuracy": {
-            split: accuracy(network, stored, examples["image"], examples["label"])
+            split: accuracy(network, stored, examples["levels"], examples["label"])
             for split, examples in splits.items()
         },
         "versions": {m.__name__: m.__version__ for m in (jax, flax, optax)},

@@ -59,7 +59,7 @@ def vae_piece(args: Mapping[str, Any]) -> dict[str, Any]:
         "target": "lsgm.vae:VAE",
         "network": _network(args, num_outputs),
         "likelihood": likelihood,
-        "image_shape": image_shape,
+        "data_shape": image_shape,
         "padding": padding,
     }
 

@@ -39,7 +39,7 @@ def args_of(vae: VAE, prior: ScorePrior | None) -> dict[str, Any]:
     candidates = list(datasets(vae))
     if not candidates:
         raise ValueError(
-            f"vae.image_shape = {vae.image_shape!r}, padding = {vae.padding}: no "
+            f"vae.data_shape = {vae.data_shape!r}, padding = {vae.padding}: no "
             "published data set has such images"
         )
     args = vae_args(vae, candidates[0])
@@ -62,9 +62,9 @@ def args_of(vae: VAE, prior: ScorePrior | None) -> dict[str, Any]:
 def datasets(vae: VAE) -> Iterator[str]:
     """Published data sets with images of this shape."""
     for name, (shape, padding) in nvae_args.IMAGES.items():
-        if (tuple(vae.image_shape), vae.padding) == (shape, padding):
+        if (tuple(vae.data_shape), vae.padding) == (shape, padding):
             yield name
-    size, width, channels = vae.image_shape
+    size, width, channels = vae.data_shape
     if size == width and channels == 3 and not vae.padding:
         yield f"celeba_{size}"
 

@@ -157,12 +157,12 @@ def _normal() -> dict[str, Any]:
 def _data(dataset: str, vae: Mapping[str, Any]) -> dict[str, Any]:
     bits = build(vae["likelihood"]).num_bits
     return {
-        "target": "lsgm.data.pipeline:Data",
+        "target": "lsgm.data.images:Images",
         "source": {
             "target": "lsgm.data.sources.tfds_source:TFDS",
             "dataset": DATASETS.get(dataset, dataset),
         },
-        "image_shape": vae["image_shape"],
+        "image_shape": vae["data_shape"],
         "num_bits": bits,
         "binarize": "dynamic" if bits == 1 else "none",
     }

@@ -55,7 +55,7 @@ class ConvVAE(nn.Module):
         super().__post_init__()
 
     def latent_shapes(
-        self, image_shape: tuple[int, int, int]
+        self, data_shape: tuple[int, int, int]
     ) -> tuple[tuple[tuple[int, int, int], ...], ...]:
         """(h, w, c) of the one group of the one scale.
 
@@ -63,10 +63,10 @@ class ConvVAE(nn.Module):
           ValueError: the image does not halve once per level.
         """
         factor = 2 ** len(self.channels)
-        h, w, _ = image_shape
+        h, w, _ = data_shape
         if h % factor or w % factor:
             raise ValueError(
-                f"image_shape = {image_shape!r}: height and width must be multiples "
+                f"data_shape = {data_shape!r}: height and width must be multiples "
                 f"of {factor} (one halving for each of {len(self.channels)} channels)"
             )
         return (((h // factor, w // factor, self.latent_channels),),)
@@ -84,11 +84,18 @@ class ConvVAE(nn.Module):
     ) -> tuple[Latents, Latents, Array]:
         """As ``NVAE``: latents, their log q per variable in nats, the likelihood's
         parameters [b h w num_outputs]."""
+        z, log_q = self.encode(x, noise, train=train)
+        return z, log_q, self.decode(z, train=train)
+
+    def encode(
+        self, x: Image, noise: Latents, *, train: bool
+    ) -> tuple[Latents, Latents]:
+        """The latent and its log q alone; alike in both modes."""
         h = x
         for level in self.encoder:
             h = level(h)
         z, log_q = draw_posterior(self.posterior(h), noise[0], self.log_std_clamp)
-        return (z,), (log_q,), self.decode((z,), train=train)
+        return (z,), (log_q,)
 
     def decode(self, z: Latents, *, train: bool) -> Array:
         """The likelihood's parameters for a given latent; alike in both modes."""

@@ -102,21 +102,21 @@ class NVAE(nn.Module):
     def num_groups(self) -> int:
         return self.num_scales * self.groups_per_scale
 
-    def latent_shapes(self, image_shape: tuple[int, int, int]) -> LatentShapes:
+    def latent_shapes(self, data_shape: tuple[int, int, int]) -> LatentShapes:
         """(h, w, c) of each group, by scale, coarsest first.
 
         Raises:
           ValueError: the image does not halve down to the coarsest scale.
         """
         coarsest = self.preprocess_blocks + self.num_scales - 1
-        for size in image_shape[:2]:
+        for size in data_shape[:2]:
             if size % 2**coarsest:
                 raise ValueError(
-                    f"image_shape = {image_shape!r}: height and width must be "
+                    f"data_shape = {data_shape!r}: height and width must be "
                     f"multiples of {2**coarsest} (preprocess_blocks + num_scales - 1 "
                     f"= {coarsest} halvings)"
                 )
-        h, w, _ = image_shape
+        h, w, _ = data_shape
         return tuple(
             ((h >> level, w >> level, self.latents_per_group),) * self.groups_per_scale
             for level in range(coarsest, self.preprocess_blocks - 1, -1)
@@ -152,6 +152,13 @@ class NVAE(nn.Module):
           noise: standard normal, by group.
         """
         return self.decoder.infer(self.encoder(x, train), noise, train)
+
+    def encode(
+        self, x: Image, noise: Latents, *, train: bool
+    ) -> tuple[Latents, Latents]:
+        """The latents and their log q alone: the decoder runs to the last group,
+        for each posterior needs the map decoded so far, and no further."""
+        return self.decoder.encode(self.encoder(x, train), noise, train)
 
     def decode(self, z: Latents, *, train: bool) -> Array:
         """The likelihood's parameters for given latents, by group."""

@@ -80,19 +80,31 @@ class Decoder(nn.Module):
         self, kept: dict[int, Array], noise: Latents, train: bool
     ) -> tuple[Latents, Latents, Array]:
         """Latents drawn from the posterior, their log-densities, the output."""
-        drawn = []
+        return self._infer(kept, noise, train, last=None)
+
+    def encode(
+        self, kept: dict[int, Array], noise: Latents, train: bool
+    ) -> tuple[Latents, Latents]:
+        """The latents and log-densities of ``infer``; what follows them is not run."""
+        z, log_q, _ = self._infer(kept, noise, train, last=len(noise) - 1)
+        return z, log_q
+
+    def decode(self, z: Latents, train: bool) -> Array:
+        """The output for given latents."""
+        return self._walk(lambda group, _: z[group], z[0].shape[:3], train, None)
+
+    def _infer(
+        self, kept: dict[int, Array], noise: Latents, train: bool, last: int | None
+    ) -> tuple[Latents, Latents, Array]:
+        drawn: list[tuple[Latent, Latent]] = []
 
         def draw(group: int, state: Array) -> Array:
             drawn.append(self._draw(group, kept[group], state, noise[group]))
             return drawn[-1][0]
 
-        out = self._walk(draw, kept[0].shape[:3], train)
+        out = self._walk(draw, kept[0].shape[:3], train, last)
         z, log_q = zip(*drawn, strict=True)
         return z, log_q, out
-
-    def decode(self, z: Latents, train: bool) -> Array:
-        """The output for given latents."""
-        return self._walk(lambda group, _: z[group], z[0].shape[:3], train)
 
     def _draw(self, group, kept, state, noise) -> tuple[Latent, Latent]:
         posterior = Posterior(
@@ -101,7 +113,9 @@ class Decoder(nn.Module):
         return posterior(kept, state if group else None, noise)
 
     @nn.compact
-    def _walk(self, latent_of, shape, train: bool) -> Array:
+    def _walk(self, latent_of, shape, train: bool, last: int | None) -> Array:
+        """The output, or the map from which the latents of group ``last`` were
+        drawn."""
         batch, *size = shape
         first = self.steps[0].features
         start = self.param("start", flat_uniform, (*size, first), 0.0, 1.0)
@@ -112,6 +126,8 @@ class Decoder(nn.Module):
                 state = cell_module(step, self)(state, train)
             else:
                 z = latent_of(step.index, state)
+                if step.index == last:
+                    return state
                 state = Merge(name=f"merge_{step.index}")(state, z)
         out = WNConv(self.num_outputs, name="head")(nn.elu(state))
         return out.astype(jnp.float32)

@@ -7,7 +7,6 @@ plans for it, in as long as compiling takes, and for this machine's devices.
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from lsgm.planning.peak import step_peak
 from lsgm.runs.train import mapped_update
@@ -65,9 +64,11 @@ def compiled_step(
 
 def _lowered(stage: Stage, vae: VAE, state: Any, batch_size: int) -> Any:
     devices = jax.local_device_count()
-    shape = (devices, batch_size // devices, *vae.image_shape)
-    levels = jax.ShapeDtypeStruct(shape, jnp.uint8)
-    return mapped_update(stage, vae).lower(state, levels)
+    batch = {
+        name: jax.ShapeDtypeStruct((devices, *one.shape), one.dtype)
+        for name, one in vae.abstract_batch(batch_size // devices).items()
+    }
+    return mapped_update(stage, vae).lower(state, batch)
 
 
 def _flop(step: Any) -> float:

@@ -38,14 +38,17 @@ def step_peak(step: Any, stage: Stage, vae: VAE, batch_size: int) -> float | Non
     state = replicate(initial_state(stage, vae, jax.random.key(0)))
     held = num_bytes(jax.tree.map(lambda leaf: leaf.addressable_data(0), state))
     devices = jax.local_device_count()
-    levels = jnp.zeros((devices, batch_size, *vae.image_shape), jnp.uint8)
+    batch = {
+        name: jnp.zeros((devices, *one.shape), one.dtype)
+        for name, one in vae.abstract_batch(batch_size).items()
+    }
     growths = []
     for _ in range(SETTLING_STEPS + MEASURED_STEPS):
         _return_free_memory()
         if not reset_peak():
             return None
         before = _counted("VmRSS")
-        state, _ = jax.block_until_ready(step(state, levels))
+        state, _ = jax.block_until_ready(step(state, batch))
         after = peak_bytes()
         if before is None or after is None:
             return None

@@ -132,7 +132,7 @@ def stage_cost(
         name=name,
         num_steps=stage.num_steps,
         batch_size=stage.batch_size,
-        image_bytes=math.prod(vae.image_shape),
+        image_bytes=math.prod(vae.data_shape),
         parameters=sizes,
         trained=tuple(stage.optimizers),
         latents=tuple(map(_together, vae.latent_shapes)),

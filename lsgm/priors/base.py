@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from lsgm.samplers.likelihood import LogLikelihood, Probes
 from lsgm.samplers.probability_flow import ProbabilityFlow
-from lsgm.typing import Array, Latent, Params, PRNGKey, PRNGKeys
+from lsgm.sdes.base import SDE
+from lsgm.typing import Array, Float, Latent, Params, PRNGKey, PRNGKeys
 
 
 class PriorTerms(NamedTuple):
@@ -49,17 +50,25 @@ class LatentSamples(NamedTuple):
 
 @runtime_checkable
 class Prior(Protocol):
-    """Contract of p(z0).
+    """Contract of p(z0). Callers ask it by these names, never by its class.
 
     Attributes:
-      groups: parameter groups that it owns.
-      has_bound: whether it may train an encoder and report a bound.
+      groups: parameter groups that it owns; empty where it has no parameters.
+      phases: which of them are updated together, in order, within one step.
+      averaged: groups whose parameters are averaged in training, for evaluation.
+      has_bound: whether it bounds the cross-entropy, so that it may train an encoder
+        and report a bound.
+      diffusion: the process that it reverses, whose residual a method
+        ``residual_fn(params, mutables)`` then gives; None where there is none.
       shares_objective: whether its loss is the encoder's cross-entropy on the
         same draw (likelihood weighting, one time for both).
     """
 
     groups: tuple[str, ...]
+    phases: tuple[tuple[str, ...], ...]
+    averaged: tuple[str, ...]
     has_bound: bool
+    diffusion: SDE | None
     shares_objective: bool
 
     def published(self) -> "Prior":
@@ -97,10 +106,17 @@ class Prior(Protocol):
         draws: Any,
         z0: Latent,
         *,
+        step: Array,
         train: bool,
         dropout_key: PRNGKey | None = None,
+        cond: Array | None = None,
     ) -> PriorTerms:
-        """Losses of the prior's groups and the cross-entropy of ``z0``."""
+        """Losses of the prior's groups and the cross-entropy of ``z0``.
+
+        Args:
+          step: of the training, int32.
+          cond: labels, int32 [b]; a prior without conditions ignores them.
+        """
         ...
 
     def log_prob(
@@ -111,12 +127,14 @@ class Prior(Protocol):
         *,
         flow: ProbabilityFlow,
         probes: Probes,
+        cond: Array | None = None,
     ) -> LogLikelihood:
         """log p(z0) [b] in nats; only of a prior that has a bound.
 
         Args:
           flow: how to solve an ODE, where that is the way; to its ``t_end``.
           probes: for the trace of that ODE (``lsgm.samplers.likelihood``).
+          cond: as in ``terms``.
         """
         ...
 
@@ -129,6 +147,23 @@ class Prior(Protocol):
         *,
         temperature: float = 1.0,
         num_path: int = 0,
+        cond: Array | None = None,
     ) -> LatentSamples:
-        """Latents of ``shape`` [b h w c] and the network calls that each took."""
+        """Latents of ``shape`` [b h w c] and the network calls that each took.
+
+        Args:
+          cond: as in ``terms``.
+        """
+        ...
+
+
+@runtime_checkable
+class DropsChannels(Protocol):
+    """A prior that can leave channels to N(0, I)."""
+
+    def drop_channels(
+        self, params: Params, mutables: Params, active: Float[Array, " c"]
+    ) -> tuple[Params, Params]:
+        """Parameters and mutables with all but the ``active`` channels (1, others 0)
+        left to N(0, I)."""
         ...

@@ -24,7 +24,10 @@ class StandardNormal:
     """p(z0) = N(0, I): no parameters, no network calls."""
 
     groups: ClassVar[tuple[str, ...]] = ()
+    phases: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    averaged: ClassVar[tuple[str, ...]] = ()
     has_bound: ClassVar[bool] = True
+    diffusion: ClassVar[None] = None
     shares_objective: ClassVar[bool] = False
 
     def published(self) -> "StandardNormal":
@@ -57,11 +60,13 @@ class StandardNormal:
         draws: tuple[()],
         z0: Latent,
         *,
+        step: Array,
         train: bool,
         dropout_key: PRNGKey | None = None,
+        cond: Array | None = None,
     ) -> PriorTerms:
         """-log N(z0; 0, I) per variable in nats."""
-        del params, mutables, draws, train, dropout_key
+        del params, mutables, draws, step, train, dropout_key, cond
         return PriorTerms(
             losses={},
             cross_entropy=neg_log_prob(z0),
@@ -78,9 +83,10 @@ class StandardNormal:
         *,
         flow: ProbabilityFlow,
         probes: Probes,
+        cond: Array | None = None,
     ) -> LogLikelihood:
         """Exact, and no network call; nothing is solved."""
-        del params, mutables, flow, probes
+        del params, mutables, flow, probes, cond
         log_prob = -sum_per_example(neg_log_prob(z0))
         return LogLikelihood(log_prob, z0, jnp.zeros((), jnp.int32))
 
@@ -93,9 +99,10 @@ class StandardNormal:
         *,
         temperature: float = 1.0,
         num_path: int = 0,
+        cond: Array | None = None,
     ) -> LatentSamples:
         """N(0, temperature^2); a path, if asked for, stays where it is."""
-        del params, mutables
+        del params, mutables, cond
         z0 = temperature * jax.random.normal(key, shape)
         path = jnp.broadcast_to(z0[None], (num_path, *shape)) if num_path else None
         return LatentSamples(z0, jnp.zeros((), jnp.int32), path)

@@ -101,6 +101,8 @@ class ScorePrior:
     """
 
     groups: ClassVar[tuple[str, ...]] = (GROUP,)
+    phases: ClassVar[tuple[tuple[str, ...], ...]] = ((GROUP,),)
+    averaged: ClassVar[tuple[str, ...]] = (GROUP,)
     has_bound: ClassVar[bool] = True
 
     sde: SDE
@@ -116,6 +118,10 @@ class ScorePrior:
 
     def __post_init__(self) -> None:
         self.sampler.check(self.sde)
+
+    @property
+    def diffusion(self) -> SDE:
+        return self.sde
 
     @property
     def shares_objective(self) -> bool:
@@ -189,10 +195,13 @@ class ScorePrior:
         draws: ScoreDraws,
         z0: Latent,
         *,
+        step: Array,
         train: bool,
         dropout_key: PRNGKey | None = None,
+        cond: Array | None = None,
     ) -> PriorTerms:
         """Eq. (1) per example and Eq. (2) per variable, in nats."""
+        del step, cond
 
         def look(start: Latent, t: Time, key: PRNGKey | None) -> Look:
             u = self.sde.perturb(start, t, draws.eps)
@@ -236,8 +245,10 @@ class ScorePrior:
         *,
         flow: ProbabilityFlow,
         probes: Probes,
+        cond: Array | None = None,
     ) -> LogLikelihood:
         """The density of what the probability flow, run to ``flow.t_end``, makes."""
+        del cond
         residual_fn = self.residual_fn(params, mutables)
         return log_likelihood(flow, self.sde, residual_fn, z0, probes)
 
@@ -250,8 +261,10 @@ class ScorePrior:
         *,
         temperature: float = 1.0,
         num_path: int = 0,
+        cond: Array | None = None,
     ) -> LatentSamples:
         """Draw u_1 and run the sampler; calls are the sampler's count."""
+        del cond
         start_key, sampler_key = jax.random.split(key)
         u1 = temperature * self.sde.prior_sample(start_key, shape)
         residual_fn = self.residual_fn(params, mutables)

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from lsgm.config import ConfigError, build, nearest, plain
 from lsgm.data.pipeline import Data
 from lsgm.evaluation.settings import Evaluation
-from lsgm.runs.stored import upgrade
+from lsgm.model import LatentModel
 from lsgm.training.stage import Stage
 from lsgm.vae import VAE
 
@@ -50,13 +50,11 @@ def from_config(config: Mapping[str, Any] | ConfigDict) -> Experiment:
 def described(config: Mapping[str, Any] | ConfigDict) -> Experiment:
     """Check a config and build what it names, whatever data and devices are here.
 
-    A config that was stored in an older layout is upgraded first.
-
     Raises:
       ConfigError: names the key, the value, and what is allowed.
     """
-    config = upgrade(plain(config))
-    experiment = build({"target": "lsgm.runs.experiment:Experiment", **config})
+    spec = {"target": "lsgm.runs.experiment:Experiment", **plain(config)}
+    experiment = build(spec)
     _check_stages(experiment)
     _check_measures(experiment)
     _check_data_shape(experiment)
@@ -73,13 +71,30 @@ def _check_stages(experiment: Experiment) -> None:
         if stage.keep_best and experiment.evaluation.extractor is None:
             message = "needs evaluation.extractor, by which samples are judged"
             raise ConfigError(f"stages.{name}.keep_best", True, message)
-    first = experiment.stage_order[0]
-    if "vae" not in experiment.stages[first].optimizers:
-        raise ConfigError(
-            f"stages.{first}.optimizers",
-            tuple(experiment.stages[first].optimizers),
-            "the first stage has to train the group 'vae'",
-        )
+    _check_trained(experiment)
+
+
+def _check_trained(experiment: Experiment) -> None:
+    """Refuse a stage that uses parameters which nothing has trained."""
+    trained: set[str] = set()
+    for name in experiment.stage_order:
+        stage = experiment.stages[name]
+        trained = (trained - set(stage.fresh)) | set(stage.optimizers)
+        for group in ("vae", *stage.prior.groups):
+            if group not in trained and _has_parameters(experiment.vae, stage, group):
+                raise ConfigError(
+                    f"stages.{name}.optimizers",
+                    tuple(stage.optimizers),
+                    f"the group {group!r} has parameters that no stage up to here "
+                    "trains; give it an optimizer here or in an earlier stage",
+                )
+
+
+def _has_parameters(vae: VAE, stage: Stage, group: str) -> bool:
+    """By shape evaluation, which a group that is trained does not need."""
+    model = LatentModel(vae=vae, prior=stage.prior)
+    params, _ = jax.eval_shape(model.init, jax.random.key(0))
+    return bool(jax.tree.leaves(params[group]))
 
 
 def _check_measures(experiment: Experiment) -> None:
@@ -114,11 +129,11 @@ def _check_weights(experiment: Experiment) -> None:
 
 def _check_data_shape(experiment: Experiment) -> None:
     data, vae = experiment.data, experiment.vae
-    if tuple(data.image_shape) != tuple(vae.image_shape):
+    if tuple(data.data_shape) != tuple(vae.data_shape):
         raise ConfigError(
-            "vae.image_shape",
-            vae.image_shape,
-            f"must equal data.image_shape, {data.image_shape}",
+            "vae.data_shape",
+            vae.data_shape,
+            f"must equal the shape of config.data, {data.data_shape}",
         )
     if data.num_bits != vae.likelihood.num_bits:
         raise ConfigError(
@@ -145,9 +160,9 @@ def check_data(experiment: Experiment) -> None:
             )
     for field in ("split", "monitor_split", "reference_split", "baseline_split"):
         split = getattr(settings, field)
-        if split not in data.source.splits():
+        if split not in data.splits():
             raise ConfigError(
-                f"evaluation.{field}", split, nearest(split, data.source.splits())
+                f"evaluation.{field}", split, nearest(split, data.splits())
             )
     for field, num, split in (
         ("monitor_examples", settings.monitor_examples, settings.monitor_split),

@@ -16,7 +16,7 @@ from lsgm.evaluation.subject import Subject
 from lsgm.model import LatentModel
 from lsgm.runs import experiment as experiments
 from lsgm.runs.experiment import Experiment
-from lsgm.runs.stored import upgrade
+from lsgm.runs.stored import resolve
 from lsgm.training import checkpoints
 from lsgm.typing import Params
 
@@ -72,10 +72,10 @@ def restore(
     """
     folder = checkpoints.find(path)
     meta = checkpoints.describe(folder)
-    meta["config"] = upgrade(meta["config"])
+    meta["config"] = resolve(meta["config"])
     if config is not None:
         new = {name: plain(config[name], name) for name in MEASURED_BY}
-        meta["config"] = {**meta["config"], **json.loads(json.dumps(new))}
+        meta["config"] = resolve({**meta["config"], **new})
     experiment = experiments.described(meta["config"])
     stage = experiment.stages[meta["stage"]]
     tree = checkpoints.read(folder, ("params", "ema", "mutables"))
@@ -146,7 +146,7 @@ def card_of(restored: Restored, *, seed: int) -> dict[str, Any]:
         "temperature": settings.temperature,
         "batch_statistics": settings.batch_statistics,
         "recalibration_batches": settings.recalibration_batches,
-        "data": repr(data.source),
+        "data": data.origin,
         "split": settings.split,
         "num_bits": data.num_bits,
         "binarize": data.binarize,

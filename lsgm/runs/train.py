@@ -14,10 +14,9 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from lsgm.config import plain
 from lsgm.evaluation import monitor
 from lsgm.runs.experiment import Experiment
-from lsgm.runs.stored import upgrade
+from lsgm.runs.stored import resolve
 from lsgm.training import inactive
 from lsgm.training import state as states
 from lsgm.training.best import Best
@@ -127,9 +126,10 @@ def observers(experiment: Experiment, stage: Stage) -> list[Any]:
     """What is looked at while ``stage`` trains."""
     model = stage.objective(experiment.vae).model
     settings, data = experiment.evaluation, experiment.data
-    found = [monitor.sample_observer(model, data, settings, stage.sample_every)]
-    if model.prior.has_bound:
-        found.append(monitor.bound_observer(model, data, settings, stage.eval_every))
+    found = [
+        monitor.sample_observer(model, data, settings, stage.sample_every),
+        monitor.bound_observer(model, data, settings, stage.eval_every),
+    ]
     if stage.keep_best:
         every = stage.sample_every
         found.append(monitor.distance_observer(model, data, settings, every))
@@ -150,11 +150,6 @@ def inherit(state: TrainState, carried: TrainState | None, stage: Stage) -> Trai
     return state.replace(params=params, opt=opt, ema=ema, mutables=mutables)
 
 
-def resolve(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
-    """The config as ``config.json`` and checkpoints hold it."""
-    return upgrade(json.loads(json.dumps(plain(config))))
-
-
 def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:
     """Write the config into a new workdir, or check that it is the one there."""
     path = workdir / "config.json"
@@ -165,7 +160,7 @@ def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:
         partial.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
         partial.replace(path)
         return
-    there, here = flatten(upgrade(json.loads(path.read_text()))), flatten(config)
+    there, here = flatten(resolve(json.loads(path.read_text()))), flatten(config)
     changed = [
         f"  {key}: {there.get(key, 'absent')!r} there, {here.get(key, 'absent')!r} now"
         for key in sorted(there.keys() | here.keys())

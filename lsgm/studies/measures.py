@@ -42,6 +42,12 @@ def _gain(outcome: Outcome) -> float:
     return bound["nelbo_with_normal_prior"]["nats"] - bound["nelbo"]["nats"]
 
 
+def _reconstruction(outcome: Outcome) -> float:
+    metrics = outcome.metrics
+    part = "bound" if "bound" in metrics else "reconstruction"
+    return metrics[part]["reconstruction"]["nats"]
+
+
 def _milliseconds(outcome: Outcome) -> float:
     found = outcome.metrics["sampling"]
     parts = ("seconds_per_sample_prior", "seconds_per_sample_decoder")
@@ -65,7 +71,7 @@ MEASURES = {
         label="Reconstruction",
         short="reconstruction",
         unit="nats",
-        read=lambda o: o.metrics["bound"]["reconstruction"]["nats"],
+        read=_reconstruction,
     ),
     "gain": Quantity(
         label="What the prior gains over N(0, I)",

@@ -23,8 +23,8 @@ from lsgm.priors import normal
 from lsgm.training.parallel import AXIS, pmap_update, replicate, split_over_devices
 from lsgm.training.stage import Stage
 from lsgm.training.state import TrainState
-from lsgm.typing import Array, Float, Levels, Params, PRNGKey
-from lsgm.vae import VAE, Inferred
+from lsgm.typing import Array, Batch, Float, Params, PRNGKey
+from lsgm.vae import VAE, Encoded, Inferred
 
 # Batches that Eq. (1) is averaged over, at most; never more than an epoch.
 MAX_BATCHES = 1000
@@ -47,9 +47,9 @@ def drop(
     return state.replace(params=params, ema=ema, mutables=mutables)
 
 
-def channel_kl(vae: VAE, inferred: Inferred) -> Float[Array, " c"]:
+def channel_kl(vae: VAE, encoded: Encoded | Inferred) -> Float[Array, " c"]:
     """Eq. (1) over the images of one pass, in nats."""
-    z0, log_q = vae.join(inferred.z), vae.join(inferred.log_q)
+    z0, log_q = vae.join(encoded.z), vae.join(encoded.log_q)
     kl = log_q + normal.neg_log_prob(z0)
     return jnp.mean(jnp.sum(kl, axis=(1, 2)), axis=0)
 
@@ -67,13 +67,13 @@ def mean_channel_kl(
 ) -> Float[Array, " c"]:
     """Eq. (1) over the first batches of training, on all devices and hosts."""
 
-    def add(so_far: _Sum, levels: Levels) -> tuple[_Sum, tuple[()]]:
-        indices = numerics.example_indices(levels.shape[0], AXIS)
+    def add(so_far: _Sum, batch: Batch) -> tuple[_Sum, tuple[()]]:
+        x = vae.preprocess(batch)
+        indices = numerics.example_indices(x.shape[0], AXIS)
         batch_key = jax.random.fold_in(so_far.key, so_far.count)
         noise = vae.draw(numerics.example_keys(batch_key, indices))
-        x = vae.preprocess(levels)
-        inferred = vae.infer(so_far.params, so_far.mutables, x, noise, train=False)
-        kl = jax.lax.pmean(channel_kl(vae, inferred), AXIS)
+        encoded = vae.encode(so_far.params, so_far.mutables, x, noise)
+        kl = jax.lax.pmean(channel_kl(vae, encoded), AXIS)
         count, total = so_far.count + 1, so_far.total + kl
         return so_far._replace(count=count, total=total), ()
 
@@ -85,5 +85,5 @@ def mean_channel_kl(
     so_far = replicate(jax.tree.map(jnp.copy, start))
     num = min(batches.steps_per_epoch, MAX_BATCHES)
     for k in range(num):
-        so_far, _ = update(so_far, split_over_devices(batches.batch(k)["image"]))
+        so_far, _ = update(so_far, split_over_devices(batches.batch(k)))
     return jnp.asarray(jax.device_get(so_far.total)) / num

@@ -36,7 +36,8 @@ class Loop:
     """One stage's loop and what it talks to.
 
     Attributes:
-      update: the mapped update, (state, [devices b h w c]) -> (state, metrics).
+      update: the mapped update, (state, batch [devices b ...]) -> (state,
+        metrics).
       batches: ``batches(step)`` is an iterator over training batches from there.
       checkpoints, writers: where states and records go.
       observers: look every so many steps, and after the last.
@@ -75,8 +76,8 @@ class Loop:
         pending: list[Any] = list(window)
         batches = self.batches(step)
         while step < self.stage.num_steps:
-            levels = split_over_devices(next(batches)["image"])
-            state, metrics = self.update(state, levels)
+            batch = split_over_devices(next(batches))
+            state, metrics = self.update(state, batch)
             pending.append(metrics)
             step += 1
             self.writers.advance(step)

@@ -13,6 +13,8 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from lsgm.typing import Batch
+
 AXIS = "batch"
 
 
@@ -49,7 +51,10 @@ def local_copy(state: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.addressable_data(0), state)
 
 
-def split_over_devices(batch: np.ndarray) -> np.ndarray:
-    """[b ...] to [devices b/devices ...], for this process's devices."""
+def split_over_devices(batch: Batch) -> dict[str, np.ndarray]:
+    """Entries [b ...] to [devices b/devices ...], for this process's devices."""
     devices = jax.local_device_count()
-    return batch.reshape(devices, batch.shape[0] // devices, *batch.shape[1:])
+    return {
+        name: values.reshape(devices, len(values) // devices, *values.shape[1:])
+        for name, values in batch.items()
+    }

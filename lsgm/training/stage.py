@@ -5,9 +5,10 @@ from typing import Any
 
 import optax
 
-from lsgm.elbo import Objective, Regularization
 from lsgm.model import LatentModel
+from lsgm.objective import Objective, Regularization
 from lsgm.objectives.kl_balance import KLSchedule
+from lsgm.priors.base import DropsChannels
 from lsgm.training.optim import Ema
 from lsgm.vae import VAE
 
@@ -37,7 +38,7 @@ class Stage:
         of ``evaluation.selection_samples`` samples (``lsgm.training.best``).
       log_every, sample_every, eval_every, checkpoint_every: periods in steps.
       reference_compatible: published behaviour where it deviates from the
-        mathematics, of the losses (``lsgm.elbo.Objective``), the prior's
+        mathematics, of the losses (``lsgm.objective.Objective``), the prior's
         estimators and the decoder's likelihood; and no averaging of the VAE.
     """
 
@@ -83,8 +84,9 @@ class Stage:
             raise ValueError(f"optimizers is empty: give one for any of {known}")
         if "vae" in self.optimizers and not self.prior.has_bound:
             raise ValueError(
-                "optimizers.vae: this prior has no bound and cannot train a VAE; "
-                "leave the group out to freeze it"
+                f"optimizers.vae: {type(self.prior).__name__} has no bound, so it "
+                "gives no cross-entropy for the encoder to descend; leave the group "
+                "out to freeze the VAE"
             )
         self._check_modes()
 
@@ -99,7 +101,7 @@ class Stage:
             raise ValueError("encoder_ema = True: needs disjoint = True")
         if self.drop_inactive is None:
             return
-        if not hasattr(self.prior, "drop_channels"):
+        if not isinstance(self.prior, DropsChannels):
             raise ValueError(
                 f"drop_inactive = {self.drop_inactive}: this prior drops no channels"
             )
@@ -108,10 +110,11 @@ class Stage:
 
     @property
     def averaged(self) -> tuple[str, ...]:
-        """Groups whose parameters are averaged: all that are trained; as published,
-        all but the VAE, which is evaluated as it stands."""
-        kept = {"vae"} if self.reference_compatible else set()
-        return tuple(group for group in self.optimizers if group not in kept)
+        """Trained groups whose parameters are averaged: the VAE, and what the prior
+        names; as published not the VAE, which is evaluated as it stands."""
+        vae = () if self.reference_compatible else ("vae",)
+        averaged = (*vae, *self.prior.averaged)
+        return tuple(group for group in self.optimizers if group in averaged)
 
     def transformations(self) -> dict[str, optax.GradientTransformation]:
         """The optimisers by parameter group."""

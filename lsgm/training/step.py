@@ -14,37 +14,38 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lsgm import elbo
+from lsgm.elbo import ObjectiveDraws
+from lsgm.objective import Aux, Objective
 from lsgm.training.guard import all_finite
 from lsgm.training.optim import Ema
 from lsgm.training.state import TrainState
-from lsgm.typing import Array, Levels, Params
+from lsgm.typing import Array, Batch, Params
 
-Update = Callable[[TrainState, Levels], tuple[TrainState, dict[str, Array]]]
+Update = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]
 
 
 def make_update(
-    objective: elbo.Objective,
+    objective: Objective,
     optimizers: dict[str, optax.GradientTransformation],
     ema: Ema,
     axis: str,
 ) -> Update:
-    """The update of one device: (state, levels [b h w c]) -> (state, metrics).
+    """The update of one device: (state, batch) -> (state, metrics).
 
     Gradients, statistics and metrics are averaged over ``axis``. An update whose
     losses or gradients are not finite is skipped: the step counter moves on,
     everything else stays, and the metric ``skipped`` is 1.
     """
 
-    def update(
-        state: TrainState, levels: Levels
-    ) -> tuple[TrainState, dict[str, Array]]:
+    def update(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
         key = jax.random.fold_in(state.key, state.step)
-        x = objective.model.vae.preprocess(levels)
+        x, cond = objective.model.vae.preprocess(batch), batch.get("label")
         new, metrics, healthy = state, {}, jnp.array(True)
         for i, phase in enumerate(objective.phases):
             draws = objective.draw(jax.random.fold_in(key, i), x.shape[0], axis)
-            losses, grads, aux = group_gradients(objective, new, phase, x, draws, axis)
+            losses, grads, aux = group_gradients(
+                objective, new, phase, x, draws, axis, cond
+            )
             norms = {f"grad_norm_{g}": optax.tree.norm(grads[g]) for g in grads}
             healthy &= all_finite((losses, norms))
             # A branch: selecting every leaf afterwards triples the compile time.
@@ -66,13 +67,14 @@ def make_update(
 
 
 def group_gradients(
-    objective: elbo.Objective,
+    objective: Objective,
     state: TrainState,
     phase: tuple[str, ...],
     x: Array,
-    draws: elbo.Draws,
+    draws: ObjectiveDraws,
     axis: str | None,
-) -> tuple[dict[str, Array], Params, elbo.Aux]:
+    cond: Array | None = None,
+) -> tuple[dict[str, Array], Params, Aux]:
     """Losses, and for each group of ``phase`` the gradient of its own loss.
 
     Returns:
@@ -87,7 +89,7 @@ def group_gradients(
     def losses_of(trained: Params) -> Any:
         params = {**state.params, **trained}
         return objective(
-            params, state.mutables, x, draws, state.step, axis, state.averaged
+            params, state.mutables, x, draws, state.step, axis, state.averaged, cond
         )
 
     losses, pullback, aux = jax.vjp(losses_of, trained, has_aux=True)

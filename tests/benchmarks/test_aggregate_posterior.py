@@ -14,7 +14,7 @@ from lsgm.benchmarks.aggregate_posterior import (
     aggregate_posterior,
     training_images,
 )
-from lsgm.data.pipeline import Data
+from lsgm.data.images import Images
 from lsgm.data.sources.arrays import Npz
 from tests.evaluation import linear
 
@@ -122,8 +122,8 @@ def source(tmp_path):
 
 def test_training_images_are_drawn_anew_or_taken_once(source):
     def images(num_draws, **settings):
-        data = Data(source=source, image_shape=(2, 2, 1), **settings)
-        found = [b["image"][b["mask"]] for b in training_images(data, 4, num_draws)]
+        data = Images(source=source, image_shape=(2, 2, 1), **settings)
+        found = [b["levels"][b["mask"]] for b in training_images(data, 4, num_draws)]
         return np.concatenate(found)
 
     drawn = images(3, num_bits=1, binarize="dynamic").reshape(3, 5, 2, 2)
@@ -139,9 +139,9 @@ def test_training_images_are_drawn_anew_or_taken_once(source):
 
 def test_the_first_draw_is_evaluations_own(source):
     settings = {"num_bits": 1, "binarize": "dynamic"}
-    data = Data(source=source, image_shape=(2, 2, 1), **settings)
+    data = Images(source=source, image_shape=(2, 2, 1), **settings)
     ours, theirs = (
         next(training_images(data, 5)),
         data.eval_batches("train", 5).batch(0),
     )
-    np.testing.assert_array_equal(ours["image"], theirs["image"])
+    np.testing.assert_array_equal(ours["levels"], theirs["levels"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lsgm.benchmarks import data as benchmark
-from lsgm.data.pipeline import Data
+from lsgm.data.images import Images
 from lsgm.data.sources.mnist5k import MNIST5k
 
 RATES = benchmark.Rates(
@@ -28,13 +28,13 @@ def test_rate_counts_images_and_time():
     def slow():
         while True:
             time.sleep(0.01)
-            yield {"image": np.zeros((3, 1))}
+            yield {"levels": np.zeros((3, 1))}
 
     assert 100 < benchmark._rate(slow(), 0.3) <= 300
 
 
 def test_measured_without_the_cache(tmp_path):
-    data = Data(source=MNIST5k(), image_shape=(28, 28, 1), num_bits=1)
+    data = Images(source=MNIST5k(), image_shape=(28, 28, 1), num_bits=1)
     rates = benchmark.measure(data, seconds=0.05)
     assert rates.num_bytes == 4000 * 784 and rates.cached
     assert rates.one_thread > 0 and rates.all_threads > 0

@@ -14,7 +14,7 @@ from lsgm.benchmarks import sampler_entries as entries
 from lsgm.benchmarks import samplers as tournament
 from lsgm.benchmarks import samplers_report as report
 from lsgm.config import ConfigError
-from lsgm.data.pipeline import Data
+from lsgm.data.images import Images
 from lsgm.data.sources.arrays import Npz
 from lsgm.model import LatentModel
 from lsgm.objectives.time_sampling import Uniform
@@ -59,7 +59,7 @@ def data(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "train.npz"
     levels = np.random.default_rng(0).integers(0, 256, (30, 2, 2), dtype=np.uint8)
     np.savez(path, x=levels)
-    return Data(source=Npz(train=str(path)), image_shape=(2, 2, 1))
+    return Images(source=Npz(train=str(path)), image_shape=(2, 2, 1))
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,9 @@ def test_methods_that_do_not_fit_the_process_are_noted(data):
 def test_other_priors_are_refused(data):
     wrong = subject(data)
     wrong.model = dataclasses.replace(wrong.model, prior=StandardNormal())
-    with pytest.raises(ConfigError, match="a tournament needs a ScorePrior"):
+    with pytest.raises(
+        ConfigError, match="a tournament needs a prior with a diffusion"
+    ):
         tournament.Tournament(wrong, 20, 1)
 
 

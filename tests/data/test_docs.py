@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from lsgm.data.pipeline import Data
+from lsgm.data.images import Images
 from lsgm.data.sources.arrays import ArrayExamples
 from lsgm.data.sources.base import Source, require_split
 
@@ -27,13 +27,13 @@ def test_own_source():
     exec(code, scope)
     source = scope["Checkers"](size=4)
     assert isinstance(source, Source)
-    data = Data(source=source, image_shape=(4, 4, 1), num_bits=1)
-    tile = data.example("train", 0)["image"][..., 0]
+    data = Images(source=source, image_shape=(4, 4, 1), num_bits=1)
+    tile = data.example("train", 0)["levels"][..., 0]
     np.testing.assert_array_equal(tile, np.indices((4, 4)).sum(0) % 2)
 
 
 def test_every_field_is_described():
-    for field in dataclasses.fields(Data):
+    for field in dataclasses.fields(Images):
         assert f"`{field.name}`" in PAGE.read_text()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lsgm.config import ConfigError, build
-from lsgm.data.pipeline import Data
+from lsgm.data.images import Images
 from lsgm.data.sources.arrays import ArrayExamples
 
 MNIST = dict(target="lsgm.data.sources.mnist5k:MNIST5k")
@@ -38,11 +38,11 @@ class Numbered:
 
 
 def numbered(n=11, **fields):
-    return Data(source=Numbered(n), image_shape=(2, 2, 1), **fields)
+    return Images(source=Numbered(n), image_shape=(2, 2, 1), **fields)
 
 
 def mnist(**fields):
-    spec = dict(target="lsgm.data.pipeline:Data", source=MNIST, image_shape=[28, 28, 1])
+    spec = dict(target="lsgm.data.images:Images", source=MNIST, image_shape=[28, 28, 1])
     return build(spec | fields, "data")
 
 
@@ -145,14 +145,14 @@ def test_first_example_of_an_epoch_is_uniform():
 def test_labels_stay_with_their_images():
     batch = numbered(200).train_batches(0, 64).batch(1)
     assert batch["label"].dtype == np.int32
-    np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], batch["label"])
+    np.testing.assert_array_equal(batch["levels"][:, 0, 0, 0], batch["label"])
 
 
 def test_evaluation_drops_nothing_and_keeps_the_shape():
     batches = numbered(11).eval_batches("test", 4)
     seen = []
     for batch in batches:
-        assert batch["image"].shape == (4, 2, 2, 1)
+        assert batch["levels"].shape == (4, 2, 2, 1)
         seen += batch["label"][batch["mask"]].tolist()
     assert len(batches) == 3
     assert seen == list(range(11))
@@ -166,11 +166,11 @@ def test_evaluation_does_not_depend_on_the_batch_size():
 
     def images(size):
         batches = data.eval_batches("validation", size, num_examples=20)
-        return np.concatenate([b["image"][b["mask"]] for b in batches])
+        return np.concatenate([b["levels"][b["mask"]] for b in batches])
 
     np.testing.assert_array_equal(images(1), images(7))
     np.testing.assert_array_equal(
-        images(20)[13], data.example("validation", 13)["image"]
+        images(20)[13], data.example("validation", 13)["levels"]
     )
     np.testing.assert_array_equal(images(20), images(20))
 
@@ -181,7 +181,7 @@ def test_num_examples():
 
 def test_example_reads_its_label():
     digit = mnist().example("test", 0)
-    assert digit["image"].shape == (28, 28, 1)
+    assert digit["levels"].shape == (28, 28, 1)
     stored = build(MNIST, "data.source").open("test").labels
     assert digit["label"] == stored[0] and "mask" not in digit
 
@@ -189,13 +189,13 @@ def test_example_reads_its_label():
 def test_flips_in_training_and_never_in_evaluation():
     stored = build(MNIST, "data.source").open("test").images
     data = mnist(flip=True)
-    read = data.eval_batches("test", 500).batch(0)["image"]
+    read = data.eval_batches("test", 500).batch(0)["levels"]
     np.testing.assert_array_equal(read, stored)
     plain, flipped = (d.train_batches(0, 100).batch(0) for d in (mnist(), data))
-    same = np.all(plain["image"] == flipped["image"], axis=(1, 2, 3))
+    same = np.all(plain["levels"] == flipped["levels"], axis=(1, 2, 3))
     assert 20 < same.sum() < 80
-    mirrored = flipped["image"][~same][:, :, ::-1]
-    np.testing.assert_array_equal(mirrored, plain["image"][~same])
+    mirrored = flipped["levels"][~same][:, :, ::-1]
+    np.testing.assert_array_equal(mirrored, plain["levels"][~same])
 
 
 def test_small_sets_are_decoded_once_and_large_ones_streamed():

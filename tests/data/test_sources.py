@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lsgm.config import ConfigError
-from lsgm.data.pipeline import Data
+from lsgm.data.images import Images
 from lsgm.data.sources import lmdb_source, parquet
 from lsgm.data.sources.cifar import CIFAR10
 from lsgm.data.sources.crc32c import POLYNOMIAL, crc32c, masked
@@ -155,13 +155,13 @@ def test_round_trip_through_the_pipeline(write, tmp_path):
     """At 256x256, also pickled, as worker processes receive it."""
     source = write(tmp_path)
     assert source.splits() == ("train", "test")
-    data = Data(source=source, image_shape=(256, 256, 3))
+    data = Images(source=source, image_shape=(256, 256, 3))
     for split, part in PARTS.items():
         batch = data.eval_batches(split, len(part)).batch(0)
         # Folders of classes come in the order of their names.
         sort = isinstance(source, ImageFolder | ImageZip)
         order = sorted(part, key=lambda i: Y[i]) if sort else list(part)
-        np.testing.assert_array_equal(batch["image"], X[order])
+        np.testing.assert_array_equal(batch["levels"], X[order])
         np.testing.assert_array_equal(batch["label"], Y[order])
         copy = pickle.loads(pickle.dumps(source.open(split)))
         np.testing.assert_array_equal(copy[1]["image"], X[order[1]])
@@ -192,10 +192,10 @@ def test_lmdb(tmp_path):
                     transaction.put(str(key).encode(), value)
     source = LMDB(root=str(tmp_path))
     assert source.splits() == ("train", "validation")
-    data = Data(source=source, image_shape=(16, 16, 3))
+    data = Images(source=source, image_shape=(16, 16, 3))
     for split in source.splits():
         batch = data.eval_batches(split, 7).batch(0)
-        np.testing.assert_array_equal(batch["image"], small)
+        np.testing.assert_array_equal(batch["levels"], small)
     alone = LMDB(root=str(tmp_path / "train.lmdb"), flat=True)
     assert len(alone.open("train")) == 7
     assert alone.open("train").name(6).endswith("train.lmdb/11")
@@ -230,10 +230,10 @@ def test_cifar10(tmp_path):
     for k, name in enumerate(names):
         rows = [np.append([k], image.reshape(-1)) for image in images[k]]
         (tmp_path / name).write_bytes(np.array(rows, np.uint8).tobytes())
-    data = Data(source=CIFAR10(root=str(tmp_path)), image_shape=(32, 32, 3))
+    data = Images(source=CIFAR10(root=str(tmp_path)), image_shape=(32, 32, 3))
     train = data.eval_batches("train", 10).batch(0)
     expected = np.moveaxis(images[:5].reshape(10, 3, 32, 32), 1, 3)
-    np.testing.assert_array_equal(train["image"], expected)
+    np.testing.assert_array_equal(train["levels"], expected)
     np.testing.assert_array_equal(train["label"], np.repeat(np.arange(5), 2))
     assert data.example("test", 1)["label"] == 5
     (tmp_path / "test_batch.bin").write_bytes(b"short")

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import numpy as np
 
+from lsgm.distributions import Likelihood
 from lsgm.vae import VAE
 
 SHAPE = (2, 2, 1)
@@ -53,10 +54,8 @@ class Pixels(NamedTuple):
         return log_normal(x, self.loc, NOISE).sum(-1)
 
 
-@dataclasses.dataclass(frozen=True)
-class Likelihood:
-    num_bits: int = 8
-
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NoisyPixels(Likelihood):
     def num_outputs(self, channels):
         return channels
 
@@ -65,7 +64,7 @@ class Likelihood:
 
 
 def vae(**fields: float) -> VAE:
-    return VAE(network=Network(**fields), likelihood=Likelihood(), image_shape=SHAPE)
+    return VAE(network=Network(**fields), likelihood=NoisyPixels(), data_shape=SHAPE)
 
 
 def posterior(gain: float, variance: float) -> dict[str, float]:
@@ -94,9 +93,9 @@ def batches(num: int, batch_size: int):
         image = np.zeros((batch_size, *SHAPE), np.uint8)
         part = levels[start : start + batch_size]
         image[: len(part)] = part
-        yield {"image": image, "mask": np.arange(batch_size) < len(part)}
+        yield {"levels": image, "mask": np.arange(batch_size) < len(part)}
 
 
 def images(num: int):
     """What ``batches`` holds."""
-    return np.concatenate([b["image"][b["mask"]] for b in batches(num, num)])
+    return np.concatenate([b["levels"][b["mask"]] for b in batches(num, num)])

@@ -41,7 +41,7 @@ class Brightness(Measure):
 
     def run(self, run: EvaluationRun) -> Result:
         batches = run.held_out(3, NUM)
-        each = np.concatenate([b["image"].mean((1, 2, 3)) for b in batches])
+        each = np.concatenate([b["levels"].mean((1, 2, 3)) for b in batches])
         values = self.factor * (each + 0.01 * np.arange(NUM))
         found = estimate_mean(values)
         numbers = {"value": found.value, "standard_error": found.standard_error}

@@ -35,8 +35,8 @@ class Network(linear.Network):
 MODEL = LatentModel(
     vae=VAE(
         network=Network(gain=1.0, finer=1.0, slope=0.5, width=1.0),
-        likelihood=linear.Likelihood(),
-        image_shape=linear.SHAPE,
+        likelihood=linear.NoisyPixels(),
+        data_shape=linear.SHAPE,
     ),
     prior=StandardNormal(),
 )

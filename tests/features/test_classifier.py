@@ -10,7 +10,7 @@ import pytest
 import scipy.ndimage
 
 from lsgm.config import ConfigError, build
-from lsgm.data.pipeline import Data
+from lsgm.data.images import Images
 from lsgm.data.sources.arrays import Npz
 from lsgm.data.sources.mnist5k import MNIST5k
 from lsgm.features import training, weights_file
@@ -252,4 +252,4 @@ def test_a_classifier_needs_labels(tmp_path):
 def _data(path):
     """The same file as train and as test split."""
     source = Npz(train=str(path), validation="", test=str(path))
-    return Data(source=source, image_shape=(8, 8, 1), num_bits=8)
+    return Images(source=source, image_shape=(8, 8, 1), num_bits=8)

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from lsgm.config import ConfigError
-from lsgm.data.pipeline import Data
+from lsgm.data.images import Images
 from lsgm.data.sources.mnist5k import MNIST5k
 from lsgm.features import reference
 from lsgm.features.real_images import real_images, some_real_images
 from lsgm.features.reference import Reference
 
-DATA = Data(source=MNIST5k(), image_shape=(28, 28, 1), num_bits=1, binarize="dynamic")
+DATA = Images(source=MNIST5k(), image_shape=(28, 28, 1), num_bits=1, binarize="dynamic")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

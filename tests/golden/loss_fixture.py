@@ -15,6 +15,7 @@ from lsgm import config as configs
 from lsgm import elbo
 from lsgm.interop import ncsnpp_names, nvae_names
 from lsgm.interop.nvae_args import vae_of
+from lsgm.objective import Regularization
 from lsgm.objectives.kl_balance import KLSchedule
 from lsgm.priors.score import ScoreDraws, ScorePrior
 from lsgm.samplers.probability_flow import ProbabilityFlow
@@ -73,8 +74,8 @@ class Golden:
             kl=self._kl(),
             balance_kl=args["kl_balance_vada"],
             regularization={
-                "vae": elbo.Regularization(spectral=vae, norm=vae),
-                "prior": elbo.Regularization(spectral=spectral, norm=prior),
+                "vae": Regularization(spectral=vae, norm=vae),
+                "prior": Regularization(spectral=spectral, norm=prior),
             },
             disjoint=self.disjoint,
             num_steps=args["num_total_iter"],
@@ -197,11 +198,11 @@ class Golden:
                 "draw/noise_q",
             )
         )
-        return elbo.Draws(noise, prior, jax.random.key(0), encoder)
+        return elbo.ObjectiveDraws(noise, prior, jax.random.key(0), encoder)
 
     @property
     def x(self):
-        p, (h, w, _) = self.vae.padding, self.vae.image_shape
+        p, (h, w, _) = self.vae.padding, self.vae.data_shape
         return nhwc(self.base["x"])[:, p : p + h, p : p + w]
 
     def bound(self, params, mutables):

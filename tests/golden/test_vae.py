@@ -46,7 +46,7 @@ def test_preprocessing(golden):
     if bits == 1:
         levels = golden.inner(golden["x_raw01"].transpose(0, 2, 3, 1)).astype(np.uint8)
     np.testing.assert_allclose(
-        golden.vae.preprocess(jnp.asarray(levels)), golden.x, atol=1e-6
+        golden.vae.preprocess({"levels": jnp.asarray(levels)}), golden.x, atol=1e-6
     )
 
 

@@ -66,12 +66,12 @@ class Golden:
 
     def inner(self, images):
         """Without the padding, [b h w c]."""
-        p, (h, w, _) = self.vae.padding, self.vae.image_shape
+        p, (h, w, _) = self.vae.padding, self.vae.data_shape
         return images[:, p : p + h, p : p + w]
 
     def strided(self, images):
         """Every fourth pixel of the padded image that is an inner one, NCHW."""
-        p, size = self.vae.padding, self.vae.image_shape[0]
+        p, size = self.vae.padding, self.vae.data_shape[0]
         rows = np.arange(0, size + 2 * p, 4)
         rows = rows[(rows >= p) & (rows < p + size)]
         return nchw(images)[:, :, rows[:, None] - p, rows[None] - p], rows // 4

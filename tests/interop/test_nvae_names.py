@@ -129,7 +129,7 @@ def test_a_wrong_key_is_named(published, change, words):
 def test_other_networks_are_refused(published):
     vae, _, _, state = published
     network = ConvVAE(channels=(4,), latent_channels=1, num_outputs=100)
-    other = VAE(network=network, likelihood=vae.likelihood, image_shape=(32, 32, 3))
+    other = VAE(network=network, likelihood=vae.likelihood, data_shape=(32, 32, 3))
     with pytest.raises(ValueError, match="ConvVAE"):
         from_published(other, state)
 
@@ -137,14 +137,14 @@ def test_other_networks_are_refused(published):
 class TestArguments:
     def test_fields(self):
         vae = vae_of(ARGS)
-        assert vae.image_shape == (32, 32, 3) and vae.padding == 0
+        assert vae.data_shape == (32, 32, 3) and vae.padding == 0
         assert vae.likelihood.num_bits == 5
         assert vae.latent_shapes == (((8, 8, 3),) * 2, ((16, 16, 3),) * 2)
         assert vae.network.input_skip and vae.network.num_flows == 1
 
     def test_binary_digits_are_padded(self):
         vae = vae_of(ARGS | dict(dataset="omniglot", decoder_dist="bin"))
-        assert vae.image_shape == (28, 28, 1) and vae.padding == 2
+        assert vae.data_shape == (28, 28, 1) and vae.padding == 2
 
     def test_old_files(self):
         old = {k: v for k, v in ARGS.items() if k not in ("num_x_bits", "channel_mult")}

@@ -83,5 +83,5 @@ def test_refused_with_field_and_reason(field, value, words):
 
 
 def test_image_must_halve():
-    with pytest.raises(ValueError, match=r"image_shape = \(28, 30, 1\).*of 4"):
+    with pytest.raises(ValueError, match=r"data_shape = \(28, 30, 1\).*of 4"):
         ConvVAE(**FIELDS).latent_shapes((28, 30, 1))

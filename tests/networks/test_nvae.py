@@ -253,5 +253,5 @@ class TestValues:
             NVAE(**SMALL | {field: value})
 
     def test_image_must_halve(self):
-        with pytest.raises(ValueError, match=r"image_shape = \(28, 30, 1\).*of 4"):
+        with pytest.raises(ValueError, match=r"data_shape = \(28, 30, 1\).*of 4"):
             NVAE(**SMALL).latent_shapes((28, 30, 1))

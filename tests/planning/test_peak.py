@@ -35,8 +35,8 @@ def test_what_a_step_takes_and_gives_back_counts():
     side = 5000
 
     @jax.jit
-    def greedy(state, levels):
-        state, metrics = update(state, levels)
+    def greedy(state, batch):
+        state, metrics = update(state, batch)
         large = jnp.sin(jnp.arange(side * side, dtype=jnp.float32)).reshape(side, side)
         return state, {**metrics, "sum": jax.lax.sort(large).sum()}
 

@@ -51,7 +51,8 @@ def latents(num, variances=DATA):
 
 def evaluate(prior, draws, z0, **settings):
     params, mutables = prior.init(jax.random.key(0), z0.shape[1:])
-    return prior.terms(params, mutables, draws, z0, **{"train": False, **settings})
+    settings = {"step": jnp.int32(0), "train": False, **settings}
+    return prior.terms(params, mutables, draws, z0, **settings)
 
 
 def marginal_var(sde, data_var, t=T_MIN):
@@ -148,7 +149,9 @@ def test_gradients_by_term(own):
 
     def gradient(term):
         def value(params, z0):
-            found = prior.terms(params, mutables, draws, z0, train=False)
+            found = prior.terms(
+                params, mutables, draws, z0, step=jnp.int32(0), train=False
+            )
             return jnp.sum(term(found))
 
         return jax.jit(jax.grad(value, (0, 1)))(params, z0)
@@ -167,7 +170,7 @@ def test_the_network_runs_once_for_each_draw_of_times(own):
     params, mutables = prior.init(jax.random.key(0), SHAPE)
     draws = draw(prior, 3)
     seen.clear()
-    prior.terms(params, mutables, draws, latents(3), train=False)
+    prior.terms(params, mutables, draws, latents(3), step=jnp.int32(0), train=False)
     assert seen == [(3, *SHAPE)] * (2 if own else 1)
 
 

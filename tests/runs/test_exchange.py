@@ -155,7 +155,7 @@ class TestArguments:
     def test_of_the_vae(self):
         network = ConvVAE(channels=(4,), latent_channels=1, num_outputs=1)
         vae = vae_of(ARGS)
-        other = VAE(network=network, likelihood=vae.likelihood, image_shape=(28, 28, 1))
+        other = VAE(network=network, likelihood=vae.likelihood, data_shape=(28, 28, 1))
         with pytest.raises(ValueError, match="ConvVAE"):
             published_args.args_of(other, None)
 

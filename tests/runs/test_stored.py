@@ -14,9 +14,10 @@ from lsgm.evaluation.measures.latents import LatentStatistics
 from lsgm.evaluation.measures.likelihood import FlowLikelihood
 from lsgm.evaluation.measures.memorization import Memorization
 from lsgm.evaluation.measures.pictures import Pictures
+from lsgm.evaluation.measures.reconstruction import Reconstruction
 from lsgm.evaluation.measures.sampling import SamplingCost
 from lsgm.runs import experiment, train
-from lsgm.runs.stored import upgrade
+from lsgm.runs.stored import resolve
 from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.statistics.manifolds import Manifolds
 from tests import tiny
@@ -33,6 +34,7 @@ def test_measures_that_were_switched_on_without_being_named():
     assert settings.extractor.name == "digit CNN"
     assert settings.measures == (
         HeldOutBound(),
+        Reconstruction(),
         SamplingCost(),
         Pictures(),
         Distances(),
@@ -45,6 +47,7 @@ def test_every_field_of_a_measure_arrives():
     settings = experiment.described(stored("config_v1_full.json")).evaluation
     assert settings.measures == (
         HeldOutBound(num_examples=150, num_draws=2),
+        Reconstruction(num_examples=150, num_draws=2),
         FlowLikelihood(
             num_examples=20,
             num_samples=2,
@@ -73,23 +76,23 @@ def test_every_field_of_a_measure_arrives():
 )
 def test_what_was_switched_off_is_not_measured(field, value, gone):
     config = stored("config_v1_full.json")
-    before = [m["target"] for m in upgrade(config)["evaluation"]["measures"]]
+    before = [m["target"] for m in resolve(config)["evaluation"]["measures"]]
     config["evaluation"][field] = value
-    after = [m["target"] for m in upgrade(config)["evaluation"]["measures"]]
+    after = [m["target"] for m in resolve(config)["evaluation"]["measures"]]
     assert any(gone in target for target in before)
     assert not any(gone in target for target in after)
 
 
 def test_a_config_of_today_stays_as_it_is():
-    config = plain(tiny.config())
-    assert upgrade(config) == config
+    config = json.loads(json.dumps(plain(tiny.config())))
+    assert resolve(config) == config
 
 
 def test_a_run_of_old_code_goes_on_by_the_same_command(tmp_path):
     """The file there is of the old layout, the config of the command of today's."""
     (tmp_path / "config.json").write_text((DATA / "config_v1.json").read_text())
     config = demo.get_config()
-    train.claim(tmp_path, train.resolve(config))
+    train.claim(tmp_path, resolve(config))
     config.seed = 1
     with pytest.raises(train.WorkdirError, match="seed: 0 there, 1 now"):
-        train.claim(tmp_path, train.resolve(config))
+        train.claim(tmp_path, resolve(config))

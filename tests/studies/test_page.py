@@ -100,7 +100,8 @@ def test_rows_are_points_in_order_with_their_seeds(made):
     assert made.rows[0].means["bound"].value == pytest.approx(101.0)
     # sem of 0, 1, 2 is 1 / sqrt(3); t is 4.3027
     assert made.rows[0].means["bound"].half_width == pytest.approx(2.4841, abs=1e-4)
-    assert made.rows[0].means["gain"] == (5.0, 0.0)
+    gain = made.rows[0].means["gain"]
+    assert (gain.value, gain.half_width) == (5.0, 0.0)
 
 
 def test_the_table_of_runs_holds_every_value(made):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lsgm.data.pipeline import Data
+from lsgm.data.images import Images
 from lsgm.data.sources.arrays import Npz
 from lsgm.training import inactive
 from lsgm.training import state as states
@@ -22,7 +22,7 @@ def batches(tmp_path_factory):
     on = np.random.default_rng(1).random((1600, small.SIZE, small.SIZE)) < 0.3
     np.savez(path, x=(255 * on).astype(np.uint8))
     shape = (small.SIZE, small.SIZE, 1)
-    data = Data(source=Npz(train=str(path)), image_shape=shape, num_bits=1)
+    data = Images(source=Npz(train=str(path)), image_shape=shape, num_bits=1)
     return data.train_batches(0, 8)
 
 
@@ -74,8 +74,8 @@ def test_mean_over_batches_and_devices(batches):
     state, vae = start(small.stage()), small.vae()
     params, mutables = state.params["vae"], state.mutables["vae"]
     found = inactive.mean_channel_kl(vae, params, mutables, jax.random.key(4), batches)
-    levels = [batches.batch(k)["image"] for k in range(batches.steps_per_epoch)]
-    x = vae.preprocess(jnp.concatenate(levels))
+    levels = [batches.batch(k)["levels"] for k in range(batches.steps_per_epoch)]
+    x = vae.preprocess({"levels": jnp.concatenate(levels)})
     noise = vae.draw(jax.random.split(jax.random.key(5), len(x)))
     inferred = vae.infer(params, mutables, x, noise, train=False)
     mean = inactive.channel_kl(vae, inferred)

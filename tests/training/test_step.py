@@ -60,7 +60,7 @@ def mapped(mode, devices):
 @functools.cache
 def updated(mode, devices=1):
     """State and metrics after one update."""
-    return mapped(mode, devices)(setting(mode)[1], small.levels())
+    return mapped(mode, devices)(setting(mode)[1], small.batch())
 
 
 def assert_close(ours, theirs, rtol, atol):
@@ -76,7 +76,7 @@ def test_each_group_descends_its_own_loss_only(mode):
     """All gradients are taken at the parameters before the update, on one set of
     draws, with the averages of the state."""
     objective, state = setting(mode)
-    x = objective.model.vae.preprocess(small.levels())
+    x = objective.model.vae.preprocess(small.batch())
 
     def loss(group, part, key):
         params, draws = {**state.params, group: part}, objective.draw(key, 4)
@@ -112,8 +112,8 @@ def test_two_devices_equal_one(mode):
 @pytest.mark.multidevice
 def test_pmap_equals_shard_map():
     state = jax.tree.map(jnp.copy, setting("joint")[1])
-    levels = split_over_devices(np.asarray(small.levels()))
-    found, metrics = pmap_update(update_of("joint"))(state, levels)
+    batch = split_over_devices(jax.tree.map(np.asarray, small.batch()))
+    found, metrics = pmap_update(update_of("joint"))(state, batch)
     expected, metrics_expected = updated("joint")
     for name, value in metrics_expected.items():
         np.testing.assert_allclose(metrics[name], value, rtol=2e-4, err_msg=name)
@@ -136,7 +136,7 @@ def test_non_finite_update_is_skipped_and_counted():
     _, state = setting("joint")
     bias = {"prior": jax.tree.map(lambda p: p * jnp.nan, state.params["prior"])}
     poisoned = state.replace(params={**state.params, **bias})
-    new, metrics = mapped("joint", 1)(poisoned, small.levels())
+    new, metrics = mapped("joint", 1)(poisoned, small.batch())
     assert metrics["skipped"] == 1
     assert new.step == state.step + 1
     jax.tree.map(np.testing.assert_array_equal, new.params["vae"], state.params["vae"])
@@ -153,7 +153,7 @@ def test_as_published_all_but_the_vae_is_averaged():
     update = make_update(objective, optimizers, stage.ema, AXIS)
     mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:1]), (AXIS,))
     mapped = jax.shard_map(update, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P())
-    new, _ = jax.eval_shape(mapped, state, small.levels())
+    new, _ = jax.eval_shape(mapped, state, small.batch())
     assert set(new.opt) == {"vae", "prior"}
     assert set(new.ema) == {"prior"}
     assert state.averaged["vae"] is state.params["vae"]

@@ -21,14 +21,15 @@ class Needs:
     """What a measure cannot do without.
 
     Attributes:
-      bound: a prior with a bound; of a stage without one the measure is left out.
+      bound: True, a prior with a bound; False, one without; None, either. Of a stage
+        with another prior the measure is left out.
       extractor: ``evaluation.extractor``; a config without one is refused.
       num_examples: held-out examples of ``evaluation.split``, under the measure's
         field of this name; None for as many as there are.
       num_images: generated images that are kept for it.
     """
 
-    bound: bool = False
+    bound: bool | None = None
     extractor: bool = False
     num_examples: int | None = None
     num_images: int = 0
@@ -92,12 +93,6 @@ def require_positive(measure: Measure, *names: str) -> None:
             raise ValueError(f"{name} = {value}: must be at least 1")
 
 
-def reason_to_leave_out(measure: Measure, has_bound: bool) -> str | None:
-    """Why a stage cannot give this measure, in words; None where it can.
-
-    Args:
-      has_bound: whether the stage's prior has a bound.
-    """
-    if measure.needs.bound and not has_bound:
-        return "this stage's prior has no bound on -log p(x)"
-    return None
+def can_give(measure: Measure, *, has_bound: bool) -> bool:
+    """Whether a stage can give this measure: its prior has a bound, or has none."""
+    return measure.needs.bound in (None, has_bound)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lsgm import elbo
@@ -24,9 +23,10 @@ from lsgm.reports.ledger import Reproduced
 from lsgm.reports.page import Metric
 from lsgm.reports.rows import bits_rows, describe_examples, nats_row
 from lsgm.statistics.estimate import Estimate, estimate_mean
-from lsgm.typing import Array, Params, PRNGKey
+from lsgm.typing import Array, Batch, Params, PRNGKey
 
 TERMS = ("reconstruction", "neg_entropy", "cross_entropy", "nelbo")
+WITHOUT_BOUND = ("reconstruction",)
 WITH_NORMAL = "nelbo_with_normal_prior"
 LABELS = {
     "nelbo": "Negative ELBO",
@@ -68,33 +68,15 @@ class HeldOutBound(Measure):
 
     def run(self, run: EvaluationRun) -> Result:
         """Means over examples with their errors, and the values of each example."""
-        subject, model = run.subject, run.subject.model
-        beside = {}
+        model, beside = run.subject.model, {}
         if model.prior.groups:
             beside[WITH_NORMAL] = dataclasses.replace(model, prior=StandardNormal())
-        seen = hashlib.sha256()
-        values = example_values(
-            bound_fn(model, beside),
-            subject.params,
-            subject.mutables,
-            show_to_hash(
-                seen, run.held_out(subject.settings.batch_size, self.num_examples)
-            ),
-            jax.random.key(run.seed),
-            self.num_draws,
-        )
-        found: dict[str, Any] = {
-            name: nats_of(estimate_mean(v)) for name, v in values.items()
-        }
+        terms = bound_fn(model, beside)
+        result = held_out_terms(run, terms, self.num_examples, self.num_draws)
         if not model.vae.likelihood.density:
-            nats, shape = found["nelbo"]["nats"], model.vae.image_shape
-            found["bits_per_dim"] = bits_per_dim(nats, shape)
-        found |= run.describe_data() | {
-            "num_examples": len(values["nelbo"]),
-            "examples_sha256": seen.hexdigest(),
-            "num_draws": self.num_draws,
-        }
-        return Result(metrics=found, per_example=values)
+            nats, shape = result.metrics["nelbo"]["nats"], model.vae.data_shape
+            result.metrics["bits_per_dim"] = bits_per_dim(nats, shape)
+        return result
 
     @classmethod
     def rows(cls, found: Mapping[str, Any]) -> dict[str, list[Metric]]:
@@ -134,10 +116,45 @@ class HeldOutBound(Measure):
         ]
 
 
+def held_out_terms(
+    run: EvaluationRun,
+    terms: Callable[..., dict[str, Array]],
+    num_examples: int | None,
+    num_draws: int,
+) -> Result:
+    """Means of ``terms`` over held-out examples in nats, and what they are of.
+
+    Args:
+      terms: what ``bound_fn`` returns.
+      num_examples: None for all.
+      num_draws: independent draws per example.
+    """
+    subject, seen = run.subject, hashlib.sha256()
+    batches = run.held_out(subject.settings.batch_size, num_examples)
+    values = example_values(
+        terms,
+        subject.params,
+        subject.mutables,
+        show_to_hash(seen, batches),
+        jax.random.key(run.seed),
+        num_draws,
+    )
+    found: dict[str, Any] = {
+        name: nats_of(estimate_mean(v)) for name, v in values.items()
+    }
+    found |= run.describe_data() | {
+        "num_examples": len(values["reconstruction"]),
+        "examples_sha256": seen.hexdigest(),
+        "num_draws": num_draws,
+    }
+    return Result(metrics=found, per_example=values)
+
+
 def bound_fn(
     model: LatentModel, beside: Mapping[str, LatentModel] | None = None
 ) -> Callable[..., dict[str, Array]]:
-    """Compiled ``(params, mutables, levels, key) -> terms``, each [b] in nats.
+    """Compiled ``(params, mutables, batch, key) -> terms``, each [b] in nats: all
+    terms of the bound, or where the prior has none the reconstruction.
 
     Args:
       beside: models with the same VAE, whose negative ELBO on the same draws of
@@ -146,18 +163,22 @@ def bound_fn(
 
     @jax.jit
     def terms(
-        params: Params, mutables: Params, levels: Array, key: PRNGKey
+        params: Params, mutables: Params, batch: Batch, key: PRNGKey
     ) -> dict[str, Array]:
-        x = model.vae.preprocess(levels)
+        x = model.vae.preprocess(batch)
 
         def bound(model: LatentModel) -> elbo.Bound:
             # The same draws for all: the same key, on purpose.
             draws = elbo.draw(model, jax.random.clone(key), x.shape[0])
-            return elbo.bound(model, params, mutables, x, draws)
+            return elbo.bound(
+                model, params, mutables, x, draws, cond=batch.get("label")
+            )
 
-        own = bound(model)
-        others = {name: bound(m).nelbo for name, m in (beside or {}).items()}
-        return {name: getattr(own, name) for name in TERMS} | others
+        own, names = bound(model), TERMS if model.prior.has_bound else WITHOUT_BOUND
+        others: dict[str, Any] = {
+            name: bound(m).nelbo for name, m in (beside or {}).items()
+        }
+        return {name: getattr(own, name) for name in names} | others
 
     return terms
 
@@ -188,16 +209,16 @@ def example_values(
 
     Args:
       terms: what ``bound_fn`` returns.
-      batches: evaluation batches with ``image`` levels and a ``mask`` that is
+      batches: evaluation batches with a ``mask`` that is
         False where a short last batch was filled up.
       num_draws: independent draws per example, over which the value is the mean.
     """
     parts: list[dict[str, np.ndarray]] = []
     for index, batch in enumerate(batches):
-        mask, levels = np.asarray(batch["mask"]), jnp.asarray(batch["image"])
+        mask = np.asarray(batch["mask"])
         batch_key = jax.random.fold_in(key, index)
         draws = [
-            terms(params, mutables, levels, jax.random.fold_in(batch_key, i))
+            terms(params, mutables, batch, jax.random.fold_in(batch_key, i))
             for i in range(num_draws)
         ]
         mean = jax.tree.map(

@@ -50,7 +50,8 @@ class Exploration(Measure):
     def run(self, run: EvaluationRun) -> Result:
         """Strips of both; of a prior without diffusion no round trips."""
         sections = []
-        if run.subject.model.prior.groups:
+        solved = run.subject.model.prior.diffusion is not None
+        if solved:
             times = ", ".join(f"{t:g}" for t in self.times)
             sections.append(
                 Section(
@@ -65,7 +66,11 @@ class Exploration(Measure):
                 title="Interpolation",
                 figures=[self._strip(run, "interpolation")],
                 text="Two held-out images (outermost) and the spherical way between "
-                "the noises that the ODE makes of them.",
+                + (
+                    "the noises that the ODE makes of them."
+                    if solved
+                    else "their latents."
+                ),
             )
         )
         return Result(sections=sections)
@@ -86,24 +91,24 @@ class Exploration(Measure):
         key = jax.random.key(run.seed)
         if what == "traversal":
             keys = jax.random.split(key, self.num_noises)
-            noises = [walks.draw_noise(model, self.num, k) for k in keys]
+            noises = [walk.noise(self.num, k) for k in keys]
             return walks.traverse(walk, noises, self.num_steps, t_end)
         held_out = next(iter(run.held_out(2 * self.num, 2 * self.num)))
-        levels = jnp.asarray(np.asarray(held_out["image"]))
-        real = jnp.asarray(levels / model.vae.likelihood.max_level, jnp.float32)
+        x = model.vae.preprocess(held_out)
+        real = model.vae.likelihood.shown(x)
         a, b = slice(0, self.num), slice(self.num, None)
         if what == "round_trip":
-            if not model.prior.groups:
+            if model.prior.diffusion is None:
                 raise ValueError(
                     f"what = {what!r}: this stage's prior has no diffusion"
                 )
             times = (t_end, *self.times)
-            trips = walks.round_trips(walk, levels[a], times, t_end, key)
+            trips = walks.round_trips(walk, x[a], times, t_end, key)
             return jnp.concatenate([real[a][None], trips])
-        first, last = (walk.encode(levels[part]) for part in (a, b))
+        first, last = (walk.encode(x[part]) for part in (a, b))
         walked = walks.interpolate(walk, first, last, self.num_steps, t_end)
         return jnp.concatenate([real[a][None], walked, real[b][None]])
 
     def _strip(self, run: EvaluationRun, what: str) -> Figure:
-        images = np.asarray(self.walk(run, what))
-        return Figure(png=plots.png(plots.strip(images)), alt=what.replace("_", " "))
+        picture = run.subject.data.view.path(np.asarray(self.walk(run, what)))
+        return Figure(png=plots.png(picture), alt=what.replace("_", " "))

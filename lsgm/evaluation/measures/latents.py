@@ -33,7 +33,7 @@ from lsgm.evaluation.subject import EvaluationRun
 from lsgm.model import LatentModel
 from lsgm.priors.normal import neg_log_prob
 from lsgm.reports.page import Figure, Metric, Section
-from lsgm.typing import Array, Params, PRNGKey
+from lsgm.typing import Batch, Params, PRNGKey
 
 ACTIVE = 0.01
 COLLAPSED = 0.01
@@ -122,14 +122,14 @@ def groups_of(
     """Encode evaluation batches, one draw each.
 
     Args:
-      batches: with ``image`` levels and a ``mask`` that is False where a short last
+      batches: with a ``mask`` that is False where a short last
         batch was filled up.
     """
     vae = model.vae
 
     @jax.jit
-    def encode(params: Params, mutables: Params, levels: Array, key: PRNGKey) -> Any:
-        x = vae.preprocess(levels)
+    def encode(params: Params, mutables: Params, batch: Batch, key: PRNGKey) -> Any:
+        x = vae.preprocess(batch)
         keys = numerics.example_keys(key, numerics.example_indices(x.shape[0]))
         noise = vae.draw(keys)
         own, carried = params["vae"], mutables["vae"]
@@ -144,8 +144,8 @@ def groups_of(
 
     found = []
     for index, batch in enumerate(batches):
-        mask, levels = np.asarray(batch["mask"]), jnp.asarray(batch["image"])
-        out = encode(params, mutables, levels, jax.random.fold_in(key, index))
+        mask = np.asarray(batch["mask"])
+        out = encode(params, mutables, batch, jax.random.fold_in(key, index))
         found.append([tuple(np.asarray(leaf)[mask] for leaf in row) for row in out])
     joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
     places = [(s, g) for s, gs in enumerate(vae.latent_shapes) for g in range(len(gs))]

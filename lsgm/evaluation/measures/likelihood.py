@@ -41,7 +41,7 @@ from lsgm.samplers.base import require_finite
 from lsgm.samplers.likelihood import Probes, gaussian, rademacher, unit_vectors
 from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.statistics.estimate import estimate_mean
-from lsgm.typing import Array, Latent, Levels, Params, PRNGKey
+from lsgm.typing import Array, Batch, Latent, Params, PRNGKey
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class FlowLikelihood(Measure):
             jax.random.key(run.seed),
         )
         found = summary(
-            terms, self, None if model.vae.likelihood.density else model.vae.image_shape
+            terms, self, None if model.vae.likelihood.density else model.vae.data_shape
         )
         found |= run.describe_data() | {"examples_sha256": seen.hexdigest()}
         values = {"nelbo": terms.nelbo.mean(0)}
@@ -171,14 +171,12 @@ class Terms(NamedTuple):
 
 
 def encode_fn(model: LatentModel) -> Callable[..., Encoded]:
-    """Compiled ``(params, mutables, levels [b h w c], key) -> Encoded``."""
+    """Compiled ``(params, mutables, batch, key) -> Encoded``."""
 
     @jax.jit
-    def encode(
-        params: Params, mutables: Params, levels: Levels, key: PRNGKey
-    ) -> Encoded:
+    def encode(params: Params, mutables: Params, batch: Batch, key: PRNGKey) -> Encoded:
         vae, total = model.vae, numerics.sum_per_example
-        x = vae.preprocess(levels)
+        x = vae.preprocess(batch)
         keys = numerics.example_keys(key, numerics.example_indices(x.shape[0]))
         inferred = vae.infer(
             params["vae"], mutables["vae"], x, vae.draw(keys), train=False
@@ -221,7 +219,7 @@ def terms_of(
     """Draw latents and weigh them.
 
     Args:
-      batches: evaluation batches with ``image`` levels and a ``mask`` that is
+      batches: evaluation batches with a ``mask`` that is
         False where a short last batch was filled up.
 
     Raises:
@@ -229,14 +227,14 @@ def terms_of(
     """
     encode = encode_fn(model)
     flows = {"cross_entropy": settings.flow}
-    if settings.loosened_flow is not None and model.prior.groups:
+    if settings.loosened_flow is not None and model.prior.diffusion:
         flows["loosened"] = settings.loosened_flow
     solves = {n: log_prior_fn(model, flow) for n, flow in flows.items()}
     nfe: dict[str, list[int]] = {name: [] for name in flows}
 
-    def draw(levels: Array, key: PRNGKey) -> dict[str, Array]:
+    def draw(batch: Batch, key: PRNGKey) -> dict[str, Array]:
         noise_key, probe_key = jax.random.split(key)
-        part = encode(params, mutables, levels, noise_key)
+        part = encode(params, mutables, batch, noise_key)
         terms = {
             "reconstruction": part.reconstruction,
             "neg_entropy": part.neg_entropy,
@@ -251,9 +249,9 @@ def terms_of(
 
     parts: list[dict[str, np.ndarray]] = []
     for index, batch in enumerate(batches):
-        mask, levels = np.asarray(batch["mask"]), jnp.asarray(batch["image"])
+        mask = np.asarray(batch["mask"])
         keys = jax.random.split(jax.random.fold_in(key, index), settings.num_samples)
-        drawn = jax.tree.map(_stack, *(draw(levels, k) for k in keys))
+        drawn = jax.tree.map(_stack, *(draw(batch, k) for k in keys))
         parts.append({name: terms[:, mask] for name, terms in drawn.items()})
     values = jax.tree.map(lambda *terms: np.concatenate(terms, axis=1), *parts)
     return Terms(values, {name: np.asarray(calls) for name, calls in nfe.items()})

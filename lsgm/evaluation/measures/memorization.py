@@ -99,7 +99,7 @@ class Memorization(Measure):
         own = {space: of_first(near, num) for space, near in found.items()}
 
         def take(indices: np.ndarray) -> np.ndarray:
-            return data.open("train").take(indices)["image"]
+            return data.open("train").take(indices)["levels"]
 
         section = sheet(samples, own, take, self.num_shown)
         return Result(metrics=metrics, sections=[section])

@@ -4,7 +4,6 @@ import dataclasses
 from typing import ClassVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lsgm.evaluation.measures.base import Measure, Needs
@@ -33,8 +32,9 @@ class Pictures(Measure):
 
     def run(self, run: EvaluationRun) -> Result:
         """One section for each."""
+        view = run.subject.data.view
         samples = Figure(
-            png=plots.png(plots.grid(run.generated.images[:NUM_SHOWN], COLUMNS)),
+            png=plots.png(view.picture(run.generated.images[:NUM_SHOWN], COLUMNS)),
             caption="Means of the decoder's distribution, not selected.",
         )
         return Result(
@@ -48,28 +48,27 @@ class Pictures(Measure):
 
 def _reconstructions(run: EvaluationRun) -> Figure:
     subject, model = run.subject, run.subject.model
-    held_out = next(iter(run.held_out(NUM_PAIRS, NUM_PAIRS)))
-    levels = np.asarray(held_out["image"])
+    x = model.vae.preprocess(next(iter(run.held_out(NUM_PAIRS, NUM_PAIRS))))
     decoded = jax.jit(model.reconstruct)(
         subject.params,
         subject.mutables,
         jax.random.key(run.seed),
-        model.vae.preprocess(jnp.asarray(levels)),
+        x,
     )
-    real = (levels / model.vae.likelihood.max_level).astype(np.float32)
+    real = np.asarray(model.vae.likelihood.shown(x))
     return Figure(
-        png=plots.png(plots.pairs(real, np.asarray(decoded))),
+        png=plots.png(subject.data.view.pairs(real, np.asarray(decoded))),
         caption="Held-out images, each with its reconstruction to the right.",
     )
 
 
 def _path(run: EvaluationRun) -> list[Section]:
-    if not run.subject.model.prior.groups:
+    if run.subject.model.prior.diffusion is None:
         return []
     path = next(run.draw(PATH_IMAGES, PATH_IMAGES, num_path=PATH_STEPS)).path
     assert path is not None
     figure = Figure(
-        png=plots.png(plots.strip(path)),
+        png=plots.png(run.subject.data.view.path(path)),
         caption="Latents on their way from noise (left) to a sample, decoded.",
     )
     return [Section(title="From noise to image", figures=[figure])]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from lsgm.config import ConfigError
 from lsgm.data.fit import Fit
-from lsgm.data.pipeline import Data
+from lsgm.data.images import Images
 from lsgm.data.preparation import manifest, parts
 from lsgm.data.preparation.prepare import prepare
 from lsgm.data.sources.image_folder import FolderExamples
@@ -162,12 +162,12 @@ def test_pixels_and_record(folder, tmp_path):
         splits(folder), name="a", data_dir=str(tmp_path), fit=FIT, about=about
     )
     means = X.reshape(9, 32, 8, 32, 8, 3).astype(float).mean((2, 4))
-    data = Data(
+    data = Images(
         source=TFDS(dataset="a", data_dir=str(tmp_path)), image_shape=(32, 32, 3)
     )
     for split, part in (("train", slice(7)), ("test", slice(7, 9))):
         count = data.num_examples(split)
-        images = data.eval_batches(split, count).batch(0)["image"].astype(float)
+        images = data.eval_batches(split, count).batch(0)["levels"].astype(float)
         expected = means[part]
         error = np.abs(images[:, None] - expected[None]).max((2, 3, 4)).min(1)
         assert count == len(expected) and error.max() <= 1

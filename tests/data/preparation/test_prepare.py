@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 
 from lsgm.config import ConfigError
 from lsgm.data.fit import Fit
-from lsgm.data.pipeline import Data
+from lsgm.data.images import Images
 from lsgm.data.preparation.prepare import prepare
 from lsgm.data.preparation.split import hold_out
 from lsgm.data.sources.arrays import ArrayExamples
@@ -72,8 +72,8 @@ def test_idx_is_read(idx_folder):
     np.testing.assert_array_equal(train.images, DIGITS[:12])
     np.testing.assert_array_equal(test.images, DIGITS[12:])
     np.testing.assert_array_equal(test.labels, LABELS[12:])
-    data = Data(source=IDX(root=str(idx_folder)), image_shape=(28, 28, 1))
-    assert data.train_batches(0, 4).batch(0)["image"].shape == (4, 28, 28, 1)
+    data = Images(source=IDX(root=str(idx_folder)), image_shape=(28, 28, 1))
+    assert data.train_batches(0, 4).batch(0)["levels"].shape == (4, 28, 28, 1)
 
 
 def test_idx_errors(idx_folder):

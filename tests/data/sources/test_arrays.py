@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lsgm.config import ConfigError
-from lsgm.data.pipeline import Data
+from lsgm.data.images import Images
 from lsgm.data.sources.arrays import Npz
 
 X = np.arange(5 * 4, dtype=np.uint8).reshape(5, 2, 2)
@@ -20,15 +20,17 @@ def written(path, **arrays):
 def test_round_trip(tmp_path, shape):
     source = Npz(train=written(tmp_path / "a.npz", x=X.reshape(shape), y=Y))
     assert source.splits() == ("train",)
-    batch = Data(source=source, image_shape=(2, 2, 1)).eval_batches("train", 5).batch(0)
-    np.testing.assert_array_equal(batch["image"][..., 0], X)
+    batch = (
+        Images(source=source, image_shape=(2, 2, 1)).eval_batches("train", 5).batch(0)
+    )
+    np.testing.assert_array_equal(batch["levels"][..., 0], X)
     np.testing.assert_array_equal(batch["label"], Y)
 
 
 def test_labels_are_optional(tmp_path):
     source = Npz(test=written(tmp_path / "a.npz", x=X))
-    example = Data(source=source, image_shape=(2, 2, 1)).example("test", 4)
-    assert set(example) == {"image"}
+    example = Images(source=source, image_shape=(2, 2, 1)).example("test", 4)
+    assert set(example) == {"levels"}
 
 
 @pytest.mark.parametrize(

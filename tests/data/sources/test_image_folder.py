@@ -29,7 +29,7 @@ def data(root, image_shape=(6, 8, 3), labels=False, **fields):
         root=str(root),
         labels=labels,
     )
-    spec = dict(target="lsgm.data.pipeline:Data", source=source)
+    spec = dict(target="lsgm.data.images:Images", source=source)
     return build(spec | dict(image_shape=image_shape) | fields, "data")
 
 
@@ -51,9 +51,9 @@ def test_files_in_the_order_of_their_paths_with_classes(root):
 
 def test_through_the_pipeline(root):
     batch = data(root, labels=True).train_batches(0, 3).batch(4)
-    assert batch["image"].shape == (3, 6, 8, 3)
+    assert batch["levels"].shape == (3, 6, 8, 3)
     np.testing.assert_array_equal(
-        batch["label"], np.where(batch["image"][:, 0, 0, 0] == 0, 1, 0)
+        batch["label"], np.where(batch["levels"][:, 0, 0, 0] == 0, 1, 0)
     )
     assert "label" not in data(root).example("test", 0)
 
@@ -64,8 +64,8 @@ def test_streaming_reads_the_same(root):
     kept = data(root)
     for k in range(3):
         np.testing.assert_array_equal(
-            streamed.train_batches(1, 2).batch(k)["image"],
-            kept.train_batches(1, 2).batch(k)["image"],
+            streamed.train_batches(1, 2).batch(k)["levels"],
+            kept.train_batches(1, 2).batch(k)["levels"],
         )
     assert not streamed.open("train").cached and kept.open("train").cached
 
@@ -84,7 +84,7 @@ def test_formats(tmp_path, suffix):
     pixels = np.full((6, 8, 3), 77, np.uint8)
     lossless = {} if "jp" in suffix else dict(lossless=True)
     save(tmp_path / "train" / f"x.{suffix}", pixels, **lossless)
-    read = data(tmp_path).example("train", 0)["image"]
+    read = data(tmp_path).example("train", 0)["levels"]
     np.testing.assert_allclose(read.astype(int), 77, atol=1 if "jp" in suffix else 0)
 
 
@@ -248,6 +248,6 @@ def test_crop_is_the_largest_of_its_aspect(height, width, h, w):
 
 def test_resized_through_the_pipeline(root):
     shape = data(root, (4, 4, 1), grey=True, resize="lanczos").example("test", 0)
-    np.testing.assert_array_equal(shape["image"], np.full((4, 4, 1), 9))
+    np.testing.assert_array_equal(shape["levels"], np.full((4, 4, 1), 9))
     with pytest.raises(ConfigError, match="data.resize"):
         data(root, resize="nearest")

@@ -94,7 +94,7 @@ def test_no_tensorflow(folder):
 
 def test_through_the_pipeline(folder):
     spec = dict(
-        target="lsgm.data.pipeline:Data",
+        target="lsgm.data.images:Images",
         source=dict(
             target="lsgm.data.sources.tfds_source:TFDS",
             dataset="cifar10",
@@ -110,7 +110,7 @@ def test_through_the_pipeline(folder):
     sizes = [data.num_examples(s) for s in ("train", "validation", "test")]
     assert sizes == [6, 3, 3]
     batch = data.train_batches(0, 4).batch(3)
-    assert batch["image"].max() <= 31 and batch["label"].shape == (4,)
+    assert batch["levels"].max() <= 31 and batch["label"].shape == (4,)
     held_out = data.eval_batches("validation", 3).batch(0)
     seen = data.eval_batches("train", 6).batch(0)
     assert not set(held_out["label"].tolist()) & set(seen["label"].tolist())
@@ -121,7 +121,7 @@ def test_threads_read_one_file_alike(folder):
     target = dict(target="lsgm.data.sources.tfds_source:TFDS", dataset="cifar10")
     data = build(
         dict(
-            target="lsgm.data.pipeline:Data", source=target | {"data_dir": str(folder)}
+            target="lsgm.data.images:Images", source=target | {"data_dir": str(folder)}
         )
         | spec,
         "data",
@@ -130,7 +130,7 @@ def test_threads_read_one_file_alike(folder):
     iterator = iter(batches)
     for k in range(12):
         np.testing.assert_array_equal(
-            next(iterator)["image"], batches.batch(k)["image"]
+            next(iterator)["levels"], batches.batch(k)["levels"]
         )
     iterator.close()
 

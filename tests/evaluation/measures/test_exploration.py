@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lsgm.data.views import ImageView
 from lsgm.evaluation import walks
 from lsgm.evaluation.measures.exploration import Exploration
 from lsgm.model import LatentModel
@@ -26,9 +27,13 @@ def _walk():
     return walks.walker(MODEL, {**params, "prior": own}, mutables, FLOW)
 
 
+def _data():
+    return MODEL.vae.preprocess(small.batch(4))
+
+
 @functools.cache
 def _code():
-    return _walk().encode(small.levels(4))
+    return _walk().encode(_data())
 
 
 def test_there_and_back_are_the_latents():
@@ -42,9 +47,7 @@ def test_there_and_back_are_the_latents():
 
 def test_round_trip_of_no_length_is_the_reconstruction():
     times, key = (FLOW.t_end, 2e-5, 0.9), jax.random.key(3)
-    at_end, near, far = walks.round_trips(
-        _walk(), small.levels(4), times, FLOW.t_end, key
-    )
+    at_end, near, far = walks.round_trips(_walk(), _data(), times, FLOW.t_end, key)
     decoded = _walk().decode(_code())
     np.testing.assert_array_equal(at_end, decoded)
     np.testing.assert_allclose(near, decoded, atol=0.05)
@@ -81,7 +84,7 @@ def test_slerp_keeps_length_and_angle():
 
 def test_gif_holds_the_frames(tmp_path):
     frames = np.linspace(0, 1, 4)[:, None, None, None, None] * np.ones((1, 2, 8, 8, 1))
-    walks.save_gif(tmp_path / "walk.gif", frames)
+    walks.save_gif(tmp_path / "walk.gif", frames, ImageView())
     with Image.open(tmp_path / "walk.gif") as file:
         assert file.n_frames == 4 and file.info["loop"] == 0
 
