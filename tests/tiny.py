@@ -38,7 +38,7 @@ def config(**stage: Any) -> ConfigDict:
         data=pieces.binary_digits(piece("data.sources.mnist5k:MNIST5k")),
         vae=piece(
             "vae:VAE",
-            image_shape=(28, 28, 1),
+            data_shape=(28, 28, 1),
             padding=2,
             network=piece(
                 "networks.conv:ConvVAE",
