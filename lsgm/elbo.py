@@ -10,8 +10,7 @@ under training, all others N(0, I). Per latent group l
     KL_l = sum(log q(z_l|.) - log p(z_l)).                                 (2)
 
 A prior without a bound has no cross-entropy, so that (1) and (2) do not exist; the
-reconstruction does. What a prior learns does not depend on the reconstruction, for
-which alone the decoder has to run.
+reconstruction does.
 
 In *disjoint* training the prior is evaluated twice, with independent draws: once for
 the cross-entropy, once for its own loss. The first may use averaged parameters of the
@@ -31,7 +30,7 @@ from lsgm.model import LatentModel
 from lsgm.priors import normal
 from lsgm.priors.base import Prior, PriorTerms
 from lsgm.typing import Array, Image, Latent, Latents, Params, PRNGKey
-from lsgm.vae import Encoded, Inferred
+from lsgm.vae import Inferred
 
 
 class ObjectiveDraws(NamedTuple):
@@ -56,24 +55,23 @@ class Bound(NamedTuple):
 
     Attributes:
       reconstruction, neg_entropy, cross_entropy: as in Eq. (1); the last holds
-        the N(0, I) of other scales too. The first is None where the decoder did not
-        run, the last where the prior has no bound.
+        the N(0, I) of other scales too, and is None where the prior has no bound.
       kl: Eq. (2), [groups b]; None where the prior has no bound.
       inferred, prior_terms: what they were made from.
     """
 
-    reconstruction: Array | None
+    reconstruction: Array
     neg_entropy: Array
     cross_entropy: Array | None
     kl: Array | None
-    inferred: Inferred | Encoded
+    inferred: Inferred
     prior_terms: PriorTerms
 
     @property
     def nelbo(self) -> Array | None:
-        """Eq. (1): negative evidence lower bound, [b] in nats; None where a term of
-        it is."""
-        if self.reconstruction is None or self.cross_entropy is None:
+        """Eq. (1): negative evidence lower bound, [b] in nats; None where the prior
+        has no bound."""
+        if self.cross_entropy is None:
             return None
         return self.reconstruction + self.neg_entropy + self.cross_entropy
 
@@ -142,20 +140,33 @@ def bound(
         params["vae"], mutables["vae"], x, draws.noise, train=train_vae, axis=axis
     )
     likelihood = vae.likelihood_of(inferred.out)
-    latent = _latent_terms(
-        model,
-        inferred,
+    terms = _prior_terms(
+        model.prior,
         (params, encoder_params or params),
         mutables,
         draws,
-        step,
+        vae.join(inferred.z),
+        jnp.zeros((), jnp.int32) if step is None else step,
         train_prior,
         cond,
     )
-    return latent._replace(reconstruction=-total(likelihood.log_prob(x)))
+    neg_entropy = jnp.stack([total(log_q) for log_q in inferred.log_q])
+    cross_entropy = kl = None
+    if terms.cross_entropy is not None:
+        neg_log_p = neg_log_prior(model, inferred.z, terms.cross_entropy)
+        by_group = jnp.stack([total(nlp) for nlp in neg_log_p])
+        cross_entropy, kl = by_group.sum(0), neg_entropy + by_group
+    return Bound(
+        reconstruction=-total(likelihood.log_prob(x)),
+        neg_entropy=neg_entropy.sum(0),
+        cross_entropy=cross_entropy,
+        kl=kl,
+        inferred=inferred,
+        prior_terms=terms,
+    )
 
 
-def latent_bound(
+def prior_alone(
     model: LatentModel,
     params: Params,
     mutables: Params,
@@ -164,48 +175,14 @@ def latent_bound(
     *,
     step: Array,
     cond: Array | None = None,
-) -> Bound:
-    """What ``bound`` finds for a frozen VAE and a prior in training, without the
-    reconstruction: the decoder does not run after the last latent."""
-    encoded = model.vae.encode(params["vae"], mutables["vae"], x, draws.noise)
-    return _latent_terms(
-        model, encoded, (params, params), mutables, draws, step, True, cond
-    )
-
-
-def _latent_terms(
-    model: LatentModel,
-    inferred: Inferred | Encoded,
-    params: tuple[Params, Params],
-    mutables: Params,
-    draws: ObjectiveDraws,
-    step: Array | None,
-    train: bool,
-    cond: Array | None,
-) -> Bound:
-    """All terms but the reconstruction.
-
-    Args:
-      params: for the prior's own loss, and for the cross-entropy.
-      train: whether the prior runs in training mode.
-    """
-    total = numerics.sum_per_example
-    step = jnp.zeros((), jnp.int32) if step is None else step
-    z0 = model.vae.join(inferred.z)
-    terms = _prior_terms(model.prior, params, mutables, draws, z0, step, train, cond)
-    neg_entropy = jnp.stack([total(log_q) for log_q in inferred.log_q])
-    cross_entropy = kl = None
-    if terms.cross_entropy is not None:
-        neg_log_p = neg_log_prior(model, inferred.z, terms.cross_entropy)
-        by_group = jnp.stack([total(nlp) for nlp in neg_log_p])
-        cross_entropy, kl = by_group.sum(0), neg_entropy + by_group
-    return Bound(
-        reconstruction=None,
-        neg_entropy=neg_entropy.sum(0),
-        cross_entropy=cross_entropy,
-        kl=kl,
-        inferred=inferred,
-        prior_terms=terms,
+) -> PriorTerms:
+    """The prior's terms in ``bound``, in training on a frozen VAE. Nothing that stands
+    behind the last of the prior's latents is computed, neither finer latents nor the
+    image."""
+    own = params["vae"], mutables["vae"]
+    z0 = model.vae.encode(*own, x, draws.noise).z0
+    return _prior_terms(
+        model.prior, (params, params), mutables, draws, z0, step, True, cond
     )
 
 

@@ -24,8 +24,8 @@ from lsgm.model import LatentModel
 from lsgm.networks import spectral
 from lsgm.networks.initialize import evaluate
 from lsgm.objectives.kl_balance import KLSchedule, balance, group_weights
+from lsgm.priors.base import PriorTerms
 from lsgm.typing import Array, Image, Params, PRNGKey
-from lsgm.vae import Encoded, Inferred
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,10 +101,8 @@ class Objective:
         draws = self.draw(draw_key, 1)
 
         def kernels_of(params: Params) -> Params:
-            terms = self._bound(
-                params, mutables, x, draws, jnp.zeros((), jnp.int32), axis=None
-            )
-            return _kernels(terms)
+            step = jnp.zeros((), jnp.int32)
+            return self._terms(params, mutables, x, draws, step, axis=None).kernels
 
         kernels_by_group = evaluate(kernels_of, params)
         for i, (group, kernels) in enumerate(kernels_by_group.items()):
@@ -134,18 +132,21 @@ class Objective:
           cond: labels that the prior is conditioned on, int32 [b].
         """
         encoder_params = averaged if self.encoder_ema else None
-        terms = self._bound(
+        terms = self._terms(
             params, mutables, x, draws, step, axis, encoder_params, cond
         )
-        coeff = self.kl(step)
-        losses = {g: jnp.mean(v) for g, v in terms.prior_terms.losses.items()}
+        coeff, bound = self.kl(step), terms.bound
+        losses = {g: jnp.mean(v) for g, v in terms.prior.losses.items()}
+        metrics, mutables = {"kl_coeff": coeff, **terms.prior.metrics}, dict(mutables)
+        if bound is not None:
+            metrics |= _means(bound)
+            stats = bound.inferred.batch_stats
+            mutables["vae"] = {**mutables["vae"], "batch_stats": stats}
         if "vae" in self.groups:
-            losses["vae"] = self._vae_loss(terms, coeff, axis)
+            losses["vae"] = self._vae_loss(bound, coeff, axis)
             if self.reference_compatible and self._one_objective:
                 losses |= {g: losses["vae"] for g in self.model.prior.groups}
-        metrics = self._metrics(terms, coeff) | terms.prior_terms.metrics
         metrics |= {f"loss_{g}": losses[g] for g in self.groups}
-        mutables = self._carry(mutables, terms)
         for group in self.groups:
             penalty, mutables[group] = self._penalty(group, terms, mutables[group])
             losses[group] = losses[group] + penalty
@@ -157,19 +158,14 @@ class Objective:
         """Whether prior and trained encoder descend the same term."""
         return not self.disjoint and self.model.prior.shares_objective
 
-    def _bound(
+    def _terms(
         self, params, mutables, x, draws, step, axis, encoder_params=None, cond=None
-    ) -> Bound:
+    ) -> "_Terms":
+        held = self.model, params, mutables, x, draws
         if "vae" not in self.groups and not self.reference_compatible:
-            return elbo.latent_bound(
-                self.model, params, mutables, x, draws, step=step, cond=cond
-            )
-        return elbo.bound(
-            self.model,
-            params,
-            mutables,
-            x,
-            draws,
+            return _Terms(None, elbo.prior_alone(*held, step=step, cond=cond))
+        bound = elbo.bound(
+            *held,
             step=step,
             train_vae=True,
             train_prior=any(g in self.groups for g in self.model.prior.groups),
@@ -177,13 +173,13 @@ class Objective:
             axis=axis,
             cond=cond,
         )
+        return _Terms(bound, bound.prior_terms)
 
-    def _vae_loss(self, terms: Bound, coeff: Array, axis: str | None) -> Array:
+    def _vae_loss(self, bound: Bound | None, coeff: Array, axis: str | None) -> Array:
         """J of Eq. (1), without its penalty."""
-        kl, reconstruction = terms.kl, terms.reconstruction
-        assert kl is not None and reconstruction is not None, "a stage refuses this"
-        balanced = jnp.sum(self._gammas(kl, coeff, axis)[:, None] * kl, 0)
-        return jnp.mean(reconstruction + coeff * balanced)
+        assert bound is not None and bound.kl is not None, "a stage refuses this"
+        balanced = self._gammas(bound.kl, coeff, axis)[:, None] * bound.kl
+        return jnp.mean(bound.reconstruction + coeff * jnp.sum(balanced, 0))
 
     def _gammas(self, kl: Array, coeff: Array, axis: str | None) -> Array:
         if not self.balance_kl:
@@ -195,47 +191,44 @@ class Objective:
         return self.regularization.get(group, Regularization())
 
     def _penalty(
-        self, group: str, terms: Bound, mutables: Params
+        self, group: str, terms: "_Terms", mutables: Params
     ) -> tuple[Array, Params]:
         coefficients = self._coefficients(group)
         penalty = jnp.zeros(())
         if coefficients.spectral:
             norms, vectors = spectral.spectral_norm(
-                _kernels(terms)[group], mutables["spectral"]
+                terms.kernels[group], mutables["spectral"]
             )
             penalty += coefficients.spectral * norms
             mutables = {**mutables, "spectral": vectors}
         if coefficients.norm:
-            penalty += coefficients.norm * spectral.scale_penalty(_scales(terms)[group])
+            penalty += coefficients.norm * spectral.scale_penalty(terms.scales[group])
         return penalty, mutables
 
-    def _carry(self, mutables: Params, terms: Bound) -> Params:
-        if isinstance(terms.inferred, Encoded):
-            return dict(mutables)
-        stats = terms.inferred.batch_stats
-        return {**mutables, "vae": {**mutables["vae"], "batch_stats": stats}}
 
-    def _metrics(self, terms: Bound, coeff: Array) -> dict[str, Array]:
-        """Means of the terms that there are; without a bound, the reconstruction
-        alone says something."""
-        found = {"reconstruction": terms.reconstruction}
-        if self.model.prior.has_bound:
-            found |= {
-                "neg_entropy": terms.neg_entropy,
-                "cross_entropy": terms.cross_entropy,
-                "nelbo": terms.nelbo,
-            }
-        means = {n: jnp.mean(value) for n, value in found.items() if value is not None}
-        return {**means, "kl_coeff": coeff}
+class _Terms(NamedTuple):
+    """What losses are made of: the bound where it was computed, and the prior's."""
 
+    bound: Bound | None
+    prior: PriorTerms
 
-def _kernels(terms: Bound) -> dict[str, Any]:
-    own = (
-        {"vae": terms.inferred.kernels} if isinstance(terms.inferred, Inferred) else {}
-    )
-    return own | terms.prior_terms.kernels
+    @property
+    def kernels(self) -> dict[str, Any]:
+        """Of every group whose layers ran and made them known."""
+        own = {} if self.bound is None else {"vae": self.bound.inferred.kernels}
+        return own | self.prior.kernels
+
+    @property
+    def scales(self) -> dict[str, Any]:
+        """As ``kernels``."""
+        own = {} if self.bound is None else {"vae": self.bound.inferred.scales}
+        return own | self.prior.scales
 
 
-def _scales(terms: Bound) -> dict[str, Any]:
-    own = {"vae": terms.inferred.scales} if isinstance(terms.inferred, Inferred) else {}
-    return own | terms.prior_terms.scales
+def _means(bound: Bound) -> dict[str, Array]:
+    """Means of the terms; without a bound, the reconstruction alone says something."""
+    names = ("reconstruction", "neg_entropy", "cross_entropy", "nelbo")
+    found = {
+        n: getattr(bound, n) for n in (names if bound.kl is not None else names[:1])
+    }
+    return {name: jnp.mean(value) for name, value in found.items()}

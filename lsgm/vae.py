@@ -29,15 +29,15 @@ from lsgm.typing import Array, Batch, Image, Latent, Latents, Params, PRNGKey, P
 
 
 class Encoded(NamedTuple):
-    """Latents drawn from q(z|x), nothing decoded from them.
+    """The prior's latents of an image, without what is decoded from them.
 
     Attributes:
-      z: latents by group, after the flows, [b h w c] each.
-      log_q: their log-density per variable in nats, by group, [b h w c] each.
+      z0: its groups joined, after the flows, [b h w c].
+      log_q: their log-density per variable in nats, [b h w c].
     """
 
-    z: Latents
-    log_q: Latents
+    z0: Latent
+    log_q: Latent
 
 
 class Inferred(NamedTuple):
@@ -200,16 +200,23 @@ class VAE:
     def encode(
         self, params: Params, mutables: Params, x: Image, noise: Latents
     ) -> Encoded:
-        """Draw z from q(z|x) in evaluation mode: the latents of ``infer``, without
-        the layers that stand behind the last of them."""
+        """Draw z0 from q(z|x) in evaluation mode: that of ``infer``, without the
+        layers that stand behind the last of its groups.
+
+        Args:
+          x, noise: as in ``infer``.
+        """
+        owned = self._owned()
+        needed = len(owned) - owned[::-1].index(True)
         drawn: Any = self.network.apply(
             {"params": params, BATCH_STATS: mutables[BATCH_STATS]},
             self._pad(x),
-            noise,
+            noise[:needed],
             train=False,
             method="encode",
         )
-        return Encoded(*drawn)
+        z, log_q = drawn
+        return Encoded(self.join(z), self.join(log_q))
 
     def likelihood_of(self, out: Array) -> Any:
         """p(x|z) of the unpadded image, from ``Inferred.out``."""
@@ -259,9 +266,10 @@ class VAE:
         )
 
     def join(self, z: Latents) -> Latent:
-        """The groups of the prior's scales as one z0."""
+        """The groups of the prior's scales as one z0; groups behind the last of them
+        may be left out."""
         height = self.prior_shape[0]
-        chosen = [v for v, own in zip(z, self._owned(), strict=True) if own]
+        chosen = [v for v, own in zip(z, self._owned(), strict=False) if own]
         folded = [fold(v, v.shape[1] // height) for v in chosen]
         return jnp.concatenate(folded, axis=-1)
 
@@ -301,7 +309,7 @@ class VAE:
     def _group_shapes(self) -> list[tuple[int, int, int]]:
         return [shape for scale in self.latent_shapes for shape in scale]
 
-    def _pad(self, x: Image) -> Image:
+    def _pad(self, x: Image) -> Array:
         p = self.padding
         return jnp.pad(x, ((0, 0), (p, p), (p, p), (0, 0)), constant_values=-1.0)
 

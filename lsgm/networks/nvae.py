@@ -156,8 +156,9 @@ class NVAE(nn.Module):
     def encode(
         self, x: Image, noise: Latents, *, train: bool
     ) -> tuple[Latents, Latents]:
-        """The latents and their log q alone: the decoder runs to the last group,
-        for each posterior needs the map decoded so far, and no further."""
+        """Latents and their log q of as many groups as ``noise`` is given for. The
+        decoder runs up to the last of them, for each posterior needs the map decoded
+        so far, and no further."""
         return self.decoder.encode(self.encoder(x, train), noise, train)
 
     def decode(self, z: Latents, *, train: bool) -> Array:

@@ -85,7 +85,8 @@ class Decoder(nn.Module):
     def encode(
         self, kept: dict[int, Array], noise: Latents, train: bool
     ) -> tuple[Latents, Latents]:
-        """The latents and log-densities of ``infer``; what follows them is not run."""
+        """The latents and log-densities of ``infer``, of the first groups, as many as
+        ``noise`` has; what follows them is not run."""
         z, log_q, _ = self._infer(kept, noise, train, last=len(noise) - 1)
         return z, log_q
 

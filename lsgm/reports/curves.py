@@ -43,26 +43,32 @@ PANELS = (
         names=("neg_entropy", "cross_entropy"),
     ),
     Panel(title="VAE's loss", unit="nats per image", names=("loss_vae",)),
-    Panel(title="Prior's loss", unit="nats per image", names=("loss_prior",)),
-    Panel(
-        title="Gradient norms",
-        unit="before clipping",
-        names=("grad_norm_vae", "grad_norm_prior"),
-    ),
     Panel(title="Network calls", unit="per sample", names=("samples/nfe",)),
 )
 
 
-def pictures(
-    stages: Mapping[str, Records], panels: Sequence[Panel] = PANELS
-) -> dict[str, bytes]:
+def pictures(stages: Mapping[str, Records]) -> dict[str, bytes]:
     """PNG files by panel title; panels without any record are left out.
 
     Args:
       stages: records by stage name, in order of training.
     """
-    drawn = {panel.title: draw(panel, stages) for panel in panels}
+    drawn = {panel.title: draw(panel, stages) for panel in panels_of(stages)}
     return {title: figure for title, figure in drawn.items() if figure is not None}
+
+
+def panels_of(stages: Mapping[str, Records]) -> list[Panel]:
+    """``PANELS``, and those of the parameter groups that the records name."""
+    names = dict.fromkeys(n for records in stages.values() for r in records for n in r)
+    losses = [n for n in names if n.startswith("loss_") and n != "loss_vae"]
+    norms = [n for n in names if n.startswith("grad_norm_")]
+    norms.sort(key=lambda name: name != "grad_norm_vae")
+    groups = [
+        Panel(title="Prior's loss", unit="nats per image", names=tuple(losses)),
+        Panel(title="Gradient norms", unit="before clipping", names=tuple(norms)),
+    ]
+    *first, calls = PANELS
+    return [*first, *groups, calls]
 
 
 def draw(panel: Panel, stages: Mapping[str, Records]) -> bytes | None:

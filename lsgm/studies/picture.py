@@ -8,6 +8,7 @@ both quantities: the Pareto front.
 import io
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -50,12 +51,17 @@ def draw(rows: Sequence[StudyRow]) -> bytes | None:
     for quality, line in zip(qualities, places, strict=True):
         for cost, axes in zip(costs, line, strict=True):
             _panel(axes, rows, cost, quality)
-    handles, labels = places[0, 0].get_legend_handles_labels()
+    # Of all panels: a point without a bound is in some only.
+    legend: dict[str, Any] = {}
+    for axes in places.flat:
+        found, names = axes.get_legend_handles_labels()
+        legend |= dict(zip(names, found, strict=True))
+    labels = [label for row in rows if (label := _label(row)) in legend]
     columns = _columns(labels, figure.get_figwidth())
     lines = math.ceil(len(labels) / columns)
     figure.set_figheight(figure.get_figheight() + 0.17 * (lines - 1))
     figure.legend(
-        handles,
+        [legend[label] for label in labels],
         labels,
         loc="outside lower center",
         ncols=columns,
@@ -106,12 +112,16 @@ def _panel(axes: Axes, rows: Sequence[StudyRow], cost: str, quality: str) -> Non
             markersize=5,
             linestyle="none",
             elinewidth=0.9,
-            label=", ".join(row.labels.values()),
+            label=_label(row),
             zorder=3,
         )
     best = front([(r.means[cost].value, r.means[quality].value) for r in shown])
     axes.plot(*zip(*best, strict=True), color=INK, linewidth=0.8, zorder=2)
     _frame(axes, cost, quality)
+
+
+def _label(row: StudyRow) -> str:
+    return ", ".join(row.labels.values())
 
 
 def _looks(rows: Sequence[StudyRow]) -> dict[tuple[str, ...], tuple[str, str]]:

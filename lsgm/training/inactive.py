@@ -24,7 +24,7 @@ from lsgm.training.parallel import AXIS, pmap_update, replicate, split_over_devi
 from lsgm.training.stage import Stage
 from lsgm.training.state import TrainState
 from lsgm.typing import Array, Batch, Float, Params, PRNGKey
-from lsgm.vae import VAE, Encoded, Inferred
+from lsgm.vae import VAE, Encoded
 
 # Batches that Eq. (1) is averaged over, at most; never more than an epoch.
 MAX_BATCHES = 1000
@@ -47,10 +47,9 @@ def drop(
     return state.replace(params=params, ema=ema, mutables=mutables)
 
 
-def channel_kl(vae: VAE, encoded: Encoded | Inferred) -> Float[Array, " c"]:
+def channel_kl(encoded: Encoded) -> Float[Array, " c"]:
     """Eq. (1) over the images of one pass, in nats."""
-    z0, log_q = vae.join(encoded.z), vae.join(encoded.log_q)
-    kl = log_q + normal.neg_log_prob(z0)
+    kl = encoded.log_q + normal.neg_log_prob(encoded.z0)
     return jnp.mean(jnp.sum(kl, axis=(1, 2)), axis=0)
 
 
@@ -73,7 +72,7 @@ def mean_channel_kl(
         batch_key = jax.random.fold_in(so_far.key, so_far.count)
         noise = vae.draw(numerics.example_keys(batch_key, indices))
         encoded = vae.encode(so_far.params, so_far.mutables, x, noise)
-        kl = jax.lax.pmean(channel_kl(vae, encoded), AXIS)
+        kl = jax.lax.pmean(channel_kl(encoded), AXIS)
         count, total = so_far.count + 1, so_far.total + kl
         return so_far._replace(count=count, total=total), ()
 

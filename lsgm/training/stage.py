@@ -44,7 +44,7 @@ class Stage:
 
     prior: Any
     optimizers: dict[str, Any]
-    kl: KLSchedule
+    kl: KLSchedule = KLSchedule()
     num_steps: int
     batch_size: int
     balance_kl: bool = False

@@ -27,7 +27,7 @@ from lsgm.training.records import open_records, write_record
 # Protocol buffers come to their names at run time, out of a type checker's sight.
 Event: Any = getattr(event_pb2, "Event")  # noqa: B009
 SessionLog: Any = getattr(event_pb2, "SessionLog")  # noqa: B009
-SHOWN = ("nelbo", "reconstruction", "neg_entropy", "cross_entropy", "loss_prior")
+SHOWN = ("nelbo", "reconstruction", "neg_entropy", "cross_entropy")
 PLAIN_SECONDS = 10.0
 
 
@@ -83,7 +83,8 @@ class Writers:
         with self._writing(step):
             write_record(self._metrics, {"step": step, **values})
             self._events.scalars(step, values)
-        self._progress.show({k: values[k] for k in SHOWN if k in values})
+        losses = [k for k in values if k.startswith("loss_") and k != "loss_vae"]
+        self._progress.show({k: values[k] for k in (*SHOWN, *losses) if k in values})
 
     def rate(self, step: int) -> None:
         """Steps per second since the last call, and the time of day.

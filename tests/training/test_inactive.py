@@ -11,7 +11,7 @@ from lsgm.data.images import Images
 from lsgm.data.sources.arrays import Npz
 from lsgm.training import inactive
 from lsgm.training import state as states
-from lsgm.vae import Inferred
+from lsgm.vae import Encoded
 from tests import small
 
 
@@ -49,20 +49,12 @@ def start(stage):
 
 def test_kl_of_gaussians():
     """In the mean it is (m^2 + s^2 - 1 - log s^2) / 2 per position."""
-    vae, num = small.vae(), 4000
+    num = 4000
     means, deviations = np.array([0.3, 0.0, -1.0, 2.0]), np.array([0.5, 1.0, 2.0, 0.1])
     noise = np.random.default_rng(0).normal(size=(num, small.SIZE, small.SIZE, 4))
     log_q = -0.5 * noise**2 - 0.5 * math.log(2 * math.pi) - np.log(deviations)
     z = jnp.asarray(means + deviations * noise, jnp.float32)
-    inferred = Inferred(
-        z=vae.merge(z, ()),
-        log_q=vae.merge(jnp.asarray(log_q, jnp.float32), ()),
-        out=z,
-        batch_stats={},
-        kernels={},
-        scales={},
-    )
-    found = inactive.channel_kl(vae, inferred)
+    found = inactive.channel_kl(Encoded(z0=z, log_q=jnp.asarray(log_q, jnp.float32)))
     positions = small.SIZE**2
     exact = 0.5 * positions * (means**2 + deviations**2 - 1 - 2 * np.log(deviations))
     np.testing.assert_allclose(found, exact, atol=0.5, rtol=0.02)
@@ -77,8 +69,7 @@ def test_mean_over_batches_and_devices(batches):
     levels = [batches.batch(k)["levels"] for k in range(batches.steps_per_epoch)]
     x = vae.preprocess({"levels": jnp.concatenate(levels)})
     noise = vae.draw(jax.random.split(jax.random.key(5), len(x)))
-    inferred = vae.infer(params, mutables, x, noise, train=False)
-    mean = inactive.channel_kl(vae, inferred)
+    mean = inactive.channel_kl(vae.encode(params, mutables, x, noise))
     assert found[0] == pytest.approx(0, abs=1e-4)
     np.testing.assert_allclose(found[1:], mean[1:], rtol=0.05)
     assert np.all(found[1:] > 0.1)
