@@ -126,8 +126,8 @@ def adaptive_ode(tolerance: float, t_end: float = 1e-5) -> dict[str, Any]:
 
 def ode_likelihood(tolerance: float, **fields: Any) -> dict[str, Any]:
     """The likelihood report: the bound with the ODE's density of the latents."""
-    return piece(
-        "evaluation.measures.likelihood:Likelihood",
+    return measure(
+        "likelihood:FlowLikelihood",
         flow=adaptive_ode(tolerance),
         **fields,
     )
@@ -213,20 +213,53 @@ def small_lsgm_stage(
     )
 
 
-def evaluation(smoke: bool, **fields: Any) -> dict[str, Any]:
-    """What is measured; in a smoke test on next to nothing."""
+def evaluation(
+    smoke: bool,
+    *,
+    bound: dict[str, Any] | None = None,
+    cost: dict[str, Any] | None = None,
+    latents: dict[str, Any] | None = None,
+    memorization: bool = True,
+    **fields: Any,
+) -> dict[str, Any]:
+    """What is measured; in a smoke test on next to nothing.
+
+    That is the bound or the reconstruction, costs, pictures and latents, and with an
+    extractor distances and copies of training images.
+
+    Args:
+      bound: fields of the bound, and of the reconstruction; cost, latents: of these.
+      memorization: whether copies are looked for.
+      fields: of the evaluation, which its measures share.
+    """
     if smoke:
+        bound = dict(num_examples=4, num_draws=1)
+        cost = dict(timing_repeats=1)
         fields |= dict(
-            num_examples=4,
-            num_draws=1,
             batch_size=4,
             num_samples=8,
             monitor_examples=4,
             monitor_samples=4,
-            timing_repeats=1,
             ledger=None,
         )
-    return piece("evaluation.settings:Evaluation", **fields)
+    measures = [
+        measure("bound:HeldOutBound", **(bound or {})),
+        # Only of a prior without a bound.
+        measure("reconstruction:Reconstruction", **(bound or {})),
+        measure("sampling:SamplingCost", **(cost or {})),
+        measure("pictures:Pictures"),
+    ]
+    if fields.get("extractor") is not None:
+        measures.append(measure("distances:Distances"))
+        if memorization:
+            measures.append(measure("memorization:Memorization"))
+    measures.append(measure("latents:LatentStatistics", **(latents or {})))
+    return piece("evaluation.settings:Evaluation", measures=tuple(measures), **fields)
+
+
+def measure(name: str, **fields: Any) -> dict[str, Any]:
+    """The measure ``lsgm.evaluation.measures.<name>``."""
+    return piece(f"evaluation.measures.{name}", **fields)
 
 
 def binary_run(

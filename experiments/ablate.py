@@ -23,7 +23,7 @@ from lsgm.config import ConfigError
 from lsgm.runs import experiment, train
 from lsgm.studies import executors, jobs, page, schedule, study, summary, work
 from lsgm.studies.jobs import Job
-from lsgm.studies.study import Run, Study
+from lsgm.studies.study import Study, StudyRun
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Study file, with a variant after a colon.", lock_config=True
@@ -56,7 +56,9 @@ def main(argv: list[str]) -> None:
         sys.exit(1)
 
 
-def prepare(config: Any, folder: pathlib.Path) -> tuple[Study, list[Run], list[Job]]:
+def prepare(
+    config: Any, folder: pathlib.Path
+) -> tuple[Study, list[StudyRun], list[Job]]:
     """The study, with every run built and every folder claimed for its config.
 
     Raises:

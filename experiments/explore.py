@@ -17,9 +17,9 @@ from absl import app, flags, logging
 
 from lsgm.config import ConfigError
 from lsgm.data.views import View
-from lsgm.evaluation.measures import exploration, walks
+from lsgm.evaluation import walks
 from lsgm.evaluation.measures.exploration import Exploration
-from lsgm.evaluation.subject import Run
+from lsgm.evaluation.subject import EvaluationRun
 from lsgm.reports import plots
 from lsgm.runs.restore import restore, subject_of
 from lsgm.training.checkpoints import CheckpointError
@@ -61,10 +61,10 @@ def main(argv: list[str]) -> None:
             num_noises=_NOISES.value,
         )
         restored = restore(path, average=_AVERAGE.value)
-        run = Run(subject_of(restored, seed=_SEED.value), _SEED.value)
+        run = EvaluationRun(subject_of(restored, seed=_SEED.value), _SEED.value)
         out.mkdir(parents=True, exist_ok=True)
         for what in _WHAT.value:
-            images = np.asarray(walks.pictures(run, settings, what))
+            images = np.asarray(settings.walk(run, what))
             print(_write(out, what, images, run.subject.data.view))
     except (ConfigError, CheckpointError, ValueError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
@@ -74,7 +74,7 @@ def _write(
     out: pathlib.Path, what: str, images: np.ndarray, view: View
 ) -> pathlib.Path:
     if what == "traversal":
-        exploration.save_gif(out / "traversal.gif", images, view)
+        walks.save_gif(out / "traversal.gif", images, view)
         return out / "traversal.gif"
     (out / f"{what}.png").write_bytes(plots.png(view.path(images)))
     return out / f"{what}.png"

@@ -22,8 +22,7 @@ _MOVES = (
     ("evaluation.exploration", "evaluation.measures.exploration", ("Exploration",)),
     ("evaluation.features", "features.classifier", ("ClassifierFeatures",)),
     ("evaluation.inception_features", "features.inception", ("InceptionFeatures",)),
-    ("evaluation.ledger", "reports.ledger", ("Entry", "Ledger")),
-    ("evaluation.likelihood", "evaluation.measures.likelihood", ("Likelihood",)),
+    ("evaluation.ledger", "reports.ledger", ("Ledger",)),
     ("evaluation.manifolds", "statistics.manifolds", ("Manifolds",)),
     ("evaluation.memorization", "evaluation.measures.memorization", ("Memorization",)),
     ("evaluation.mobilenet_features", "features.mobilenet", ("MobileNetFeatures",)),
@@ -31,15 +30,23 @@ _MOVES = (
     ("experiment", "runs.experiment", ("Experiment",)),
     ("kl_balance", "objectives.kl_balance", ("KLSchedule",)),
 )
+_FLOW_LIKELIHOOD = "lsgm.evaluation.measures.likelihood:FlowLikelihood"
 MOVED = {
     f"lsgm.{then}:{name}": f"lsgm.{now}:{name}"
     for then, now, names in _MOVES
     for name in names
 } | {
+    # Renamed, whether before a move or after it.
+    "lsgm.evaluation.likelihood:Likelihood": _FLOW_LIKELIHOOD,
+    "lsgm.evaluation.measures.likelihood:Likelihood": _FLOW_LIKELIHOOD,
     "lsgm.data.pipeline:Data": "lsgm.data.images:Images",
 }
 # By class of today: field then, field now.
 RENAMED_FIELDS = {"lsgm.vae:VAE": {"image_shape": "data_shape"}}
+
+
+_EVALUATION = "lsgm.evaluation.settings:Evaluation"
+_MEASURES = "lsgm.evaluation.measures."
 
 
 def renew(value: Any) -> Any:
@@ -53,4 +60,40 @@ def renew(value: Any) -> Any:
         target = MOVED.get(target, target)
         value = {**value, "target": target}
     fields = RENAMED_FIELDS.get(target, {}) if isinstance(target, str) else {}
-    return {fields.get(k, k): renew(v) for k, v in value.items()}
+    found: dict[Any, Any] = {fields.get(k, k): renew(v) for k, v in value.items()}
+    if target == _EVALUATION and "measures" not in found:
+        return _with_measures(found)
+    return found
+
+
+def _with_measures(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """An evaluation whose measures were fields of it, switched off by ``None``, by no
+    examples, or by there being no extractor."""
+    rest = dict(evaluation)
+
+    def piece(target: str, **names: str) -> dict[str, Any]:
+        fields = {new: rest.pop(old) for new, old in names.items() if old in rest}
+        return {"target": _MEASURES + target, **fields}
+
+    terms = {
+        name: rest.pop(name) for name in ("num_examples", "num_draws") if name in rest
+    }
+    cost = piece("sampling:SamplingCost", timing_repeats="timing_repeats")
+    distances = piece("distances:Distances", manifolds="manifolds")
+    latents = piece("latents:LatentStatistics", num_examples="latent_examples")
+    likelihood = rest.pop("likelihood", None)
+    memorization = rest.pop("memorization", piece("memorization:Memorization"))
+    exploration = rest.pop("exploration", None)
+    compared = rest.get("extractor") is not None
+    asked = (
+        (piece("bound:HeldOutBound") | terms, True),
+        (piece("reconstruction:Reconstruction") | terms, True),
+        (likelihood, likelihood is not None),
+        (cost, True),
+        (piece("pictures:Pictures"), True),
+        (distances, compared),
+        (memorization, compared and memorization is not None),
+        (exploration, exploration is not None),
+        (latents, latents.get("num_examples") != 0),
+    )
+    return {**rest, "measures": tuple(m for m, wanted in asked if wanted)}

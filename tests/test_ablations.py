@@ -19,7 +19,7 @@ STUDIES = {
 CASES = [(name, variant) for name, variants in STUDIES.items() for variant in variants]
 
 
-def runs(name: str, variant: str) -> list[study.Run]:
+def runs(name: str, variant: str) -> list[study.StudyRun]:
     module = importlib.import_module(f"configs.ablations.{name}")
     found = study.runs(study.from_config(module.get_config(variant)))
     return [run for run in found if run.seed == found[0].seed]

@@ -88,9 +88,9 @@ def test_config_refuses_an_unknown_variant(path):
         ("stages.lsgm.prior.network.channels", 130, "multiple of 4"),
         ("stages.lsgm.prior.time_sampler.t_min", 2.0, r"\[0, 1\)"),
         ("evaluation.split", "tset", "did you mean 'test'"),
-        ("evaluation.num_examples", 501, "'test' holds 500"),
-        ("evaluation.latent_examples", 501, "'test' holds 500"),
-        ("evaluation.likelihood.num_examples", 501, "'test' holds 500"),
+        ("evaluation.measures.0.num_examples", 501, "'test' holds 500"),
+        ("evaluation.measures.4.num_examples", 501, "'test' holds 500"),
+        ("evaluation.measures.1.num_examples", 501, "'test' holds 500"),
         ("evaluation.monitor_examples", 501, "'validation' holds 500"),
         ("evaluation.num_samples", -1, "at least 1"),
     ],
@@ -100,7 +100,7 @@ def test_impossible_value_names_key_value_and_what_is_allowed(key, value, messag
     *path, name = key.split(".")
     place = config
     for part in path:
-        place = place[part]
+        place = place[int(part) if isinstance(place, tuple) else part]
     place[name] = value
     start = time.monotonic()
     with pytest.raises(ConfigError, match=message) as error:

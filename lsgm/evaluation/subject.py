@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,22 +33,8 @@ class Subject(NamedTuple):
     records: dict[str, pathlib.Path]
 
 
-class Generated(NamedTuple):
-    """What is kept of the samples.
-
-    Attributes:
-      images: the first ``Evaluation.num_kept_images``, in [0, 1], [k h w c].
-      nfe: network calls of each, [n].
-      features: of each, [n d]; None without an extractor.
-    """
-
-    images: np.ndarray
-    nfe: np.ndarray
-    features: np.ndarray | None
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
-class Run:
+class EvaluationRun:
     """A subject and a seed: all that a measurement is a function of.
 
     What several measurements need is computed once, when the first asks for it.
@@ -73,21 +59,37 @@ class Run:
         return subject._replace(mutables=mutables)
 
     @functools.cached_property
-    def generated(self) -> "Generated":
-        """The samples that distances and pictures use, as they stream by."""
+    def generated(self) -> sampling.Drawn:
+        """The samples that several measures use, as they stream by: features and
+        calls of all, and the first images, as many as some measure needs."""
         settings = self.subject.settings
-        nfe, features, images, left = [], [], [], settings.num_kept_images
+        nfe, features, images = [], [], []
+        left = max((m.needs.num_images for m in settings.measures), default=0)
         for drawn in self.draw(settings.num_samples, settings.batch_size):
             nfe.append(drawn.nfe)
             if settings.extractor is not None:
                 features.append(settings.extractor(drawn.images))
             images.append(drawn.images[:left])
             left -= len(images[-1])
-        return Generated(
-            np.concatenate(images),
-            np.concatenate(nfe),
-            np.concatenate(features) if features else None,
+        return sampling.Drawn(
+            images=np.concatenate(images),
+            nfe=np.concatenate(nfe),
+            features=np.concatenate(features) if features else None,
         )
+
+    def held_out(self, batch_size: int, num: int | None) -> Iterable[Any]:
+        """The first ``num`` held-out examples, or all, in evaluation batches."""
+        subject = self.subject
+        return subject.data.eval_batches(subject.settings.split, batch_size, num)
+
+    def describe_data(self) -> dict[str, Any]:
+        """What numbers on held-out data depend on, beside the examples."""
+        subject = self.subject
+        return {
+            "num_bits": subject.model.vae.likelihood.num_bits,
+            "split": subject.settings.split,
+            "binarize": subject.data.binarize,
+        }
 
     def draw(
         self, num: int, batch_size: int, num_path: int = 0
@@ -103,3 +105,11 @@ class Run:
         )
         own = generator.params, generator.mutables
         return sampling.batches(sample, *own, num, self.seed)
+
+
+def show_to_hash(seen: Any, batches: Iterable[Any]) -> Iterator[Any]:
+    """The batches, each example's data shown to the hash ``seen``."""
+    for batch in batches:
+        for name in sorted(batch.keys() - {"mask", "label"}):
+            seen.update(np.ascontiguousarray(batch[name][batch["mask"]]).data)
+        yield batch

@@ -22,6 +22,13 @@ WEIGHTINGS = {
     "drop_sigma2t": "lsgm.objectives.weighting:Reweighted",
     "rescale": "lsgm.objectives.weighting:Rescaled",
 }
+# Those that need no file of the user's.
+MEASURES = (
+    "lsgm.evaluation.measures.bound:HeldOutBound",
+    "lsgm.evaluation.measures.sampling:SamplingCost",
+    "lsgm.evaluation.measures.pictures:Pictures",
+    "lsgm.evaluation.measures.latents:LatentStatistics",
+)
 SAME_DRAWS = "reweight_p_samples"
 # Names of data sets in TFDS's manner, where they are others; see docs/data.md.
 DATASETS = {"omniglot": "omniglot28", "celeba_256": "celeba_hq_256"}
@@ -80,6 +87,7 @@ def config_of(
         "stages": {name: stage},
         "evaluation": {
             "target": "lsgm.evaluation.settings:Evaluation",
+            "measures": tuple({"target": target} for target in MEASURES),
             "monitor_split": "test",
             "baseline_split": "test",
             "reference_split": "train",

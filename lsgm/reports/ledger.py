@@ -7,10 +7,11 @@ What cannot be compared stands in the ledger all the same, with the reason.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lsgm.reports.page import Metric, format_value
+from lsgm.statistics.estimate import Estimate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,34 @@ class Ledger:
     twin: bool = False
 
 
+# What a quantity is called, and why it may be missing, by field of ``Ledger``.
+QUANTITIES = {
+    "fid": ("FID", "the evaluation names no extractor"),
+    "nats": ("bound on -log p(x), nats", "this stage's prior has no bound"),
+    "bits_per_dim": ("bound on -log p(x), bits/dim", "no bound on discrete data"),
+    "nfe": ("network calls per sample", "samples were not timed"),
+    "seconds_per_sample": ("seconds per sample", "samples were not timed"),
+}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Entry:
+class Reproduced:
+    """A number of ours that papers publish too.
+
+    Attributes:
+      field: of ``Ledger``.
+      comparable: whether it is of the same thing as the published one.
+      note: what it is, or why it is not comparable.
+    """
+
+    field: str
+    ours: Estimate
+    comparable: bool = True
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LedgerEntry:
     """One line of the ledger.
 
     Attributes:
@@ -46,8 +73,7 @@ class Entry:
 
     quantity: str
     published: float | None
-    ours: float | None
-    standard_error: float | None = None
+    ours: Estimate | None
     comparable: bool
     note: str = ""
 
@@ -56,126 +82,53 @@ class Entry:
         """Ours less the published one, where both are of the same thing."""
         if not self.comparable or self.published is None or self.ours is None:
             return None
-        return self.ours - self.published
+        return self.ours.value - self.published
 
 
-def entries(ledger: Ledger, metrics: Mapping[str, Any]) -> list[Entry]:
+def entries(ledger: Ledger, reproduced: Sequence[Reproduced]) -> list[LedgerEntry]:
     """Every quantity that was published or measured, in a fixed order."""
-    found = [
-        _distance(ledger, metrics.get("distance")),
-        *_bound(ledger, metrics.get("bound")),
-        *_sampling(ledger, metrics["sampling"]),
-    ]
-    if ledger.twin:
-        found = [_twin(entry) for entry in found]
-    return [e for e in found if e.published is not None or e.ours is not None]
-
-
-def _distance(ledger: Ledger, found: Mapping[str, Any] | None) -> Entry:
-    own = (found or {}).get("samples", {}).get("frechet")
-    if found is None or own is None:
-        return Entry(
-            quantity="FID",
-            published=ledger.fid,
-            ours=None,
-            comparable=False,
-            note="not measured: the evaluation names no extractor",
-        )
-    same = found["name"] == "FID"
-    return Entry(
-        quantity="FID",
-        published=ledger.fid,
-        ours=own["value"],
-        standard_error=own["standard_error"],
-        comparable=same,
-        note="" if same else f"here {found['name']}, which is another measure",
-    )
-
-
-def _bound(ledger: Ledger, found: Mapping[str, Any] | None) -> list[Entry]:
-    if found is None:
-        return _no_bound(ledger)
-    nats, bits = found["nelbo"], found.get("bits_per_dim")
-    note = f"{found['num_bits']}-bit data, {found['num_examples']} images of split "
-    note += found["split"]
-    in_nats = Entry(
-        quantity="bound on -log p(x), nats",
-        published=ledger.nats,
-        ours=nats["nats"],
-        standard_error=nats["standard_error"],
-        comparable=True,
-        note=note,
-    )
-    in_bits = Entry(
-        quantity="bound on -log p(x), bits/dim",
-        published=ledger.bits_per_dim,
-        ours=bits,
-        standard_error=bits and nats["standard_error"] * bits / nats["nats"],
-        comparable=True,
-        note=note,
-    )
+    found = {one.field: one for one in reproduced}
     # Binary data are published in nats, all others in bits/dim.
-    return [in_nats] if ledger.bits_per_dim is None else [in_bits]
-
-
-def _no_bound(ledger: Ledger) -> list[Entry]:
-    published = {
-        "bound on -log p(x), nats": ledger.nats,
-        "bound on -log p(x), bits/dim": ledger.bits_per_dim,
-    }
-    return [
-        Entry(
-            quantity=quantity,
-            published=value,
-            ours=None,
-            comparable=False,
-            note="not measured: the prior has no bound",
-        )
-        for quantity, value in published.items()
+    other = "bits_per_dim" if ledger.bits_per_dim is None else "nats"
+    lines = [
+        _entry(ledger, field, found.get(field))
+        for field in QUANTITIES
+        if field != other
     ]
+    return [e for e in lines if e.published is not None or e.ours is not None]
 
 
-def _sampling(ledger: Ledger, found: Mapping[str, Any]) -> list[Entry]:
-    seconds = found["seconds_per_sample_prior"] + found["seconds_per_sample_decoder"]
-    return [
-        Entry(
-            quantity="network calls per sample",
-            published=ledger.nfe,
-            ours=found["nfe"],
-            comparable=True,
-        ),
-        Entry(
-            quantity="seconds per sample",
-            published=ledger.seconds_per_sample,
-            ours=seconds,
-            comparable=False,
-            note=f"batches of {found['batch_size']}, on another device",
-        ),
-    ]
+def _entry(ledger: Ledger, field: str, found: Reproduced | None) -> LedgerEntry:
+    quantity, absent = QUANTITIES[field]
+    note = f"not measured: {absent}" if found is None else found.note
+    if ledger.twin:
+        note = "; ".join(filter(None, (note, "a twin: other data, other size")))
+    return LedgerEntry(
+        quantity=quantity,
+        published=getattr(ledger, field),
+        ours=found and found.ours,
+        comparable=found is not None and found.comparable and not ledger.twin,
+        note=note,
+    )
 
 
-def _twin(entry: Entry) -> Entry:
-    note = "; ".join(filter(None, (entry.note, "a twin: other data, other size")))
-    return dataclasses.replace(entry, comparable=False, note=note)
-
-
-def rows(ledger: Ledger, metrics: Mapping[str, Any]) -> dict[str, list[Metric]]:
+def rows(ledger: Ledger, reproduced: Sequence[Reproduced]) -> dict[str, list[Metric]]:
     """The ledger as a group of the report's table."""
-    found = [e for e in entries(ledger, metrics) if e.ours is not None]
     return {
         f"Reproduction of {ledger.source}": [
             Metric(
                 label=entry.quantity,
-                value=entry.ours or 0.0,
-                standard_error=entry.standard_error,
+                value=entry.ours.value,
+                standard_error=entry.ours.standard_error,
                 note="; ".join(filter(None, (_published(entry), entry.note))),
             )
-            for entry in found
+            for entry in entries(ledger, reproduced)
+            if entry.ours is not None
         ]
     }
 
 
-def _published(entry: Entry) -> str:
+def _published(entry: LedgerEntry) -> str:
     if entry.published is None:
         return "nothing published"
     text = f"published {format_value(entry.published)}"
@@ -184,8 +137,14 @@ def _published(entry: Entry) -> str:
     return text
 
 
+def _format(ours: Estimate) -> str:
+    error = ours.standard_error
+    text = format_value(ours.value, error)
+    return f"{text} ± {format_value(error, error)}" if error else text
+
+
 def markdown(
-    ledger: Ledger, metrics: Mapping[str, Any], card: Mapping[str, Any]
+    ledger: Ledger, reproduced: Sequence[Reproduced], card: Mapping[str, Any]
 ) -> str:
     """The ledger as a page of its own, with the card that it belongs to."""
     lines = [
@@ -194,11 +153,8 @@ def markdown(
         "| quantity | published | here | difference | |",
         "|---|---:|---:|---:|---|",
     ]
-    for entry in entries(ledger, metrics):
-        error = entry.standard_error
-        ours = "" if entry.ours is None else format_value(entry.ours, error)
-        if ours and error:
-            ours += f" ± {format_value(error, error)}"
+    for entry in entries(ledger, reproduced):
+        ours = "" if entry.ours is None else _format(entry.ours)
         published = "" if entry.published is None else format_value(entry.published)
         gap = "" if entry.difference is None else f"{entry.difference:+.3g}"
         lines.append(

@@ -1,36 +1,44 @@
 """One HTML file that shows what was measured: it opens offline, pictures inside.
 
-The page is ``report.html`` beside this file, filled in by ``string.Template``. All
-text is escaped; pictures are PNG, embedded in base64; nothing is fetched.
+The page is the template ``report.html`` beside this file. All text is escaped;
+pictures are PNG, embedded in base64; nothing is fetched.
 """
 
 import base64
 import dataclasses
-import html
 import math
 import pathlib
-import string
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-TEMPLATE = pathlib.Path(__file__).parent / "report.html"
+from lsgm.reports.templates import render
+from lsgm.statistics.estimate import Estimate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Metric:
-    """A number with what is needed to read it.
+class Metric(Estimate):
+    """An estimate with what is needed to read it.
 
     Attributes:
       key: under which name the values of each example are stored, if they are.
     """
 
     label: str
-    value: float | int
-    unit: str = ""
-    standard_error: float | None = None
     note: str = ""
     key: str = ""
+
+    @property
+    def text(self) -> str:
+        """The value as people write it."""
+        return format_value(self.value, self.standard_error)
+
+    @property
+    def error(self) -> str:
+        """The standard error as people write it; empty where there is none."""
+        if self.standard_error is None:
+            return ""
+        return format_value(float(self.standard_error), self.standard_error)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,6 +57,21 @@ class Figure:
     caption: str = ""
     alt: str = ""
     density: int = 1
+
+    @property
+    def width(self) -> int:
+        """In pixels of the page."""
+        return png_size(self.png)[0] // self.density
+
+    @property
+    def height(self) -> int:
+        """In pixels of the page."""
+        return png_size(self.png)[1] // self.density
+
+    @property
+    def base64(self) -> str:
+        """The file's bytes, as a data URL holds them."""
+        return base64.b64encode(self.png).decode("ascii")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,16 +101,14 @@ def write_report(
       metrics: the table, rows by group.
       card: where the numbers come from: checkpoint, sampler, seed, versions.
     """
-    page = string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        title=html.escape(title),
-        subtitle=html.escape(subtitle),
-        headline=_lines(map(_tile, headline)),
-        sections=_lines(map(_section, sections)),
-        metrics=_lines(_group(name, rows) for name, rows in metrics.items()),
-        card=_lines(
-            f"<dt>{html.escape(name)}</dt><dd>{html.escape(str(value))}</dd>"
-            for name, value in card.items()
-        ),
+    page = render(
+        "report.html",
+        title=title,
+        subtitle=subtitle,
+        headline=headline,
+        sections=sections,
+        metrics=metrics,
+        card=card,
     )
     path.write_text(page, encoding="utf-8")
 
@@ -107,71 +128,6 @@ def format_value(value: float | int, standard_error: float | None = None) -> str
         leading = 0 if whole or not value else -math.floor(math.log10(abs(value))) - 1
         return f"{value:,.{max(0, 4 - whole + leading)}f}"
     return f"{value:.3e}"
-
-
-def style() -> str:
-    """The pages' common style."""
-    page = TEMPLATE.read_text(encoding="utf-8")
-    return page.split("<style>")[1].split("</style>")[0].strip()
-
-
-def _lines(parts: Iterable[str]) -> str:
-    return "\n".join(parts)
-
-
-def _tile(metric: Metric) -> str:
-    value = format_value(metric.value, metric.standard_error)
-    error = _error(metric)
-    parts = ([f"± {error}"] if error else []) + [metric.unit]
-    note = f'<dd class="note">{html.escape(metric.note)}</dd>' if metric.note else ""
-    return (
-        f'<div class="tile"><dt>{html.escape(metric.label)}</dt>'
-        f"<dd>{value} <small>{html.escape(' '.join(parts))}</small></dd>{note}</div>"
-    )
-
-
-def _error(metric: Metric) -> str:
-    if metric.standard_error is None:
-        return ""
-    return format_value(float(metric.standard_error), metric.standard_error)
-
-
-def _group(name: str, rows: Sequence[Metric]) -> str:
-    heading = f'<tr><th colspan="4" scope="rowgroup">{html.escape(name)}</th></tr>'
-    return f"<tbody>{heading}\n{_lines(map(_row, rows))}\n</tbody>"
-
-
-def _row(metric: Metric) -> str:
-    note = f"<small>{html.escape(metric.note)}</small>" if metric.note else ""
-    return (
-        f'<tr><th scope="row">{html.escape(metric.label)}{note}</th>'
-        f'<td class="number">{format_value(metric.value, metric.standard_error)}</td>'
-        f'<td class="number">{_error(metric)}</td>'
-        f"<td>{html.escape(metric.unit)}</td></tr>"
-    )
-
-
-def _section(section: Section) -> str:
-    text = f'<p class="soft">{html.escape(section.text)}</p>' if section.text else ""
-    figures = _lines(map(figure_html, section.figures))
-    return (
-        f"<section>\n<h2>{html.escape(section.title)}</h2>\n{text}\n"
-        f'<div class="figures">\n{figures}\n</div>\n</section>'
-    )
-
-
-def figure_html(figure: Figure) -> str:
-    """A figure as HTML, its picture inside."""
-    width, height = (size // figure.density for size in png_size(figure.png))
-    kind = ' class="pixels"' if figure.density == 1 else ""
-    data = base64.b64encode(figure.png).decode("ascii")
-    caption = html.escape(figure.caption)
-    below = f"<figcaption>{caption}</figcaption>" if caption else ""
-    return (
-        f'<figure><img{kind} width="{width}" height="{height}" '
-        f'alt="{html.escape(figure.alt or figure.caption)}" '
-        f'src="data:image/png;base64,{data}">{below}</figure>'
-    )
 
 
 def png_size(png: bytes) -> tuple[int, int]:

@@ -56,6 +56,7 @@ def described(config: Mapping[str, Any] | ConfigDict) -> Experiment:
     spec = {"target": "lsgm.runs.experiment:Experiment", **plain(config)}
     experiment = build(spec)
     _check_stages(experiment)
+    _check_measures(experiment)
     _check_data_shape(experiment)
     return experiment
 
@@ -94,6 +95,18 @@ def _has_parameters(vae: VAE, stage: Stage, group: str) -> bool:
     model = LatentModel(vae=vae, prior=stage.prior)
     params, _ = jax.eval_shape(model.init, jax.random.key(0))
     return bool(jax.tree.leaves(params[group]))
+
+
+def _check_measures(experiment: Experiment) -> None:
+    settings = experiment.evaluation
+    for index, measure in enumerate(settings.measures):
+        key = f"evaluation.measures.{index}"
+        if measure.name in [other.name for other in settings.measures[:index]]:
+            message = f"another measure before it is named {measure.name!r} too"
+            raise ConfigError(key, measure, message)
+        if measure.needs.extractor and settings.extractor is None:
+            message = f"needed by {measure.name!r}, {key}; name one, or leave it out"
+            raise ConfigError("evaluation.extractor", None, message)
 
 
 def _check_devices(experiment: Experiment) -> None:
@@ -151,15 +164,11 @@ def check_data(experiment: Experiment) -> None:
             raise ConfigError(
                 f"evaluation.{field}", split, nearest(split, data.splits())
             )
-    likelihood = settings.likelihood
     for field, num, split in (
-        ("num_examples", settings.num_examples, settings.split),
-        ("latent_examples", settings.latent_examples, settings.split),
         ("monitor_examples", settings.monitor_examples, settings.monitor_split),
-        (
-            "likelihood.num_examples",
-            likelihood and likelihood.num_examples,
-            settings.split,
+        *(
+            (f"measures.{i}.num_examples", m.needs.num_examples, settings.split)
+            for i, m in enumerate(settings.measures)
         ),
     ):
         held = data.num_examples(split)
@@ -167,3 +176,19 @@ def check_data(experiment: Experiment) -> None:
             raise ConfigError(
                 f"evaluation.{field}", num, f"split {split!r} holds {held}"
             )
+
+
+def check_extractor(experiment: Experiment) -> None:
+    """Open the extractor's weights, and the file of the reference, if there is one.
+
+    Raises:
+      ConfigError: the file does not fit.
+      lsgm.features.weights_file.WeightsError: the weights are not those that the
+        extractor records.
+    """
+    settings = experiment.evaluation
+    if settings.extractor is None:
+        return
+    assert settings.extractor.provenance
+    if settings.reference is not None:
+        settings.reference_statistics(experiment.data)

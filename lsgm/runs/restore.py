@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from lsgm.runs import experiment as experiments
 from lsgm.config import plain
 from lsgm.evaluation import evaluate, provenance
-from lsgm.evaluation.measures import realism
 from lsgm.evaluation.subject import Subject
-from lsgm.runs.experiment import Experiment
 from lsgm.model import LatentModel
+from lsgm.runs import experiment as experiments
+from lsgm.runs.experiment import Experiment
+from lsgm.runs.stored import resolve
 from lsgm.training import checkpoints
 from lsgm.typing import Params
 
@@ -72,9 +72,10 @@ def restore(
     """
     folder = checkpoints.find(path)
     meta = checkpoints.describe(folder)
+    meta["config"] = resolve(meta["config"])
     if config is not None:
         new = {name: plain(config[name], name) for name in MEASURED_BY}
-        meta["config"] = {**meta["config"], **json.loads(json.dumps(new))}
+        meta["config"] = resolve({**meta["config"], **new})
     experiment = experiments.described(meta["config"])
     stage = experiment.stages[meta["stage"]]
     tree = checkpoints.read(folder, ("params", "ema", "mutables"))
@@ -118,8 +119,8 @@ def measure(restored: Restored, *, seed: int, out: pathlib.Path) -> None:
         that it records.
     """
     experiments.check_data(restored.experiment)
+    experiments.check_extractor(restored.experiment)
     subject = subject_of(restored, seed=seed)
-    realism.check(subject)
     evaluate.write(subject, evaluate.measure(subject, seed, out), out)
 
 

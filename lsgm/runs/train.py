@@ -14,9 +14,9 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from lsgm.config import plain
 from lsgm.evaluation import monitor
 from lsgm.runs.experiment import Experiment
+from lsgm.runs.stored import resolve
 from lsgm.training import inactive
 from lsgm.training import state as states
 from lsgm.training.best import Best
@@ -48,7 +48,7 @@ def train(
         lists the differences.
       Interrupted: asked to stop by a signal; the state is saved.
     """
-    resolved = json.loads(json.dumps(plain(config)))
+    resolved = resolve(config)
     claim(workdir, resolved)
     carried: TrainState | None = None
     with stop_on_signals() as stop:
@@ -160,7 +160,7 @@ def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:
         partial.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
         partial.replace(path)
         return
-    there, here = flatten(json.loads(path.read_text())), flatten(config)
+    there, here = flatten(resolve(json.loads(path.read_text()))), flatten(config)
     changed = [
         f"  {key}: {there.get(key, 'absent')!r} there, {here.get(key, 'absent')!r} now"
         for key in sorted(there.keys() | here.keys())

@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lsgm.statistics.estimate import Estimate
 from lsgm.typing import Float
 
 Features = Float[np.ndarray, "n d"]
@@ -36,13 +37,6 @@ Batch = Float[np.ndarray, "_ d"]
 Square = Float[np.ndarray, "d d"]
 
 NUM_GROUPS = 10
-
-
-class Estimate(NamedTuple):
-    """A number and its standard error."""
-
-    value: float
-    standard_error: float
 
 
 class Moments(NamedTuple):
@@ -123,7 +117,11 @@ def frechet_estimate(a: Sampled, b: Sampled) -> Estimate:
       ValueError: fewer than ``NUM_GROUPS`` features of a set.
     """
     variance = _variance(a, b.moments) + _variance(b, a.moments)
-    return Estimate(frechet(a.moments, b.moments), float(np.sqrt(variance)))
+    return Estimate(
+        value=frechet(a.moments, b.moments),
+        standard_error=float(np.sqrt(variance)),
+        better="lower",
+    )
 
 
 def _variance(a: Sampled, b: Moments) -> float:

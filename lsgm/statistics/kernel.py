@@ -25,7 +25,8 @@ Statistics 40, for the jackknife of U-statistics in two samples (3).
 
 import numpy as np
 
-from lsgm.statistics.frechet import Estimate, Features, OtherFeatures
+from lsgm.statistics.estimate import Estimate
+from lsgm.statistics.frechet import Features, OtherFeatures
 from lsgm.typing import Float
 
 BLOCK = 2048
@@ -47,7 +48,8 @@ def kernel_distance(x: Features, y: OtherFeatures) -> Estimate:
     value = a.sum() / (m * (m - 1)) + b.sum() / (n * (n - 1)) - 2 * c.sum() / (m * n)
     u, v = a / (m - 2) - c / n, b / (n - 2) - e / m
     variance = 4 * u.var(ddof=1) / m + 4 * v.var(ddof=1) / n
-    return Estimate(float(value), float(np.sqrt(variance)))
+    error = float(np.sqrt(variance))
+    return Estimate(value=float(value), standard_error=error, better="lower")
 
 
 def _within(x: Features) -> Sums:

@@ -20,12 +20,12 @@ Sources: Kynkaanniemi et al., arXiv 1904.06991 (1, 2); Naeem et al., arXiv 2002.
 """
 
 import dataclasses
-import math
 from collections.abc import Iterator
 
 import numpy as np
 
-from lsgm.statistics.frechet import Estimate, Features, OtherFeatures
+from lsgm.statistics.estimate import Estimate, estimate_mean
+from lsgm.statistics.frechet import Features, OtherFeatures
 from lsgm.typing import Float
 
 BLOCK = 2048
@@ -63,18 +63,14 @@ class Manifolds:
         in_fake, _ = counts_in_balls(y, nearest_in_set(y, k)[:, k - 1], x)
         balls, members = counts_in_balls(x, radii[:, dense - 1], y)
         return {
-            "precision": estimate(in_real > 0),
-            "recall": estimate(in_fake > 0),
-            "density": estimate(balls / dense),
-            "coverage": estimate(members > 0),
+            name: estimate_mean(values, better="higher")
+            for name, values in (
+                ("precision", in_real > 0),
+                ("recall", in_fake > 0),
+                ("density", balls / dense),
+                ("coverage", members > 0),
+            )
         }
-
-
-def estimate(values: np.ndarray) -> Estimate:
-    """Mean of values [n] and its standard error."""
-    values = values.astype(np.float64)
-    error = values.std(ddof=1) / math.sqrt(len(values))
-    return Estimate(float(values.mean()), float(error))
 
 
 def nearest_in_set(x: Features, k: int) -> Float[np.ndarray, "n k"]:

@@ -23,7 +23,8 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.spatial.distance import cdist
 
-from lsgm.statistics.frechet import Estimate, Features, OtherFeatures
+from lsgm.statistics.estimate import Estimate
+from lsgm.statistics.frechet import Features, OtherFeatures
 from lsgm.typing import Float
 
 # A matrix of so many examples by as many is solved with.
@@ -50,7 +51,8 @@ def told_apart(x: Features, y: OtherFeatures, *, seed: int = 0) -> Estimate:
     answers = np.sign(_classifier(learnt, labels, asked))
     # An answer of 0 is half right.
     accuracy = float((1 + (answers * labels).mean()) / 2)
-    return Estimate(accuracy, float(np.sqrt(accuracy * (1 - accuracy) / num)))
+    error = float(np.sqrt(accuracy * (1 - accuracy) / num))
+    return Estimate(value=accuracy, standard_error=error, better="lower")
 
 
 def _classifier(

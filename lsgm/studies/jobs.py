@@ -16,7 +16,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lsgm.studies.study import Run
+from lsgm.studies.study import StudyRun
 
 RUNS, SHARED = "runs", "shared"
 SHORT = 12
@@ -62,7 +62,7 @@ def _without_sampler(stage: Mapping[str, Any]) -> dict[str, Any]:
     return {**stage, "prior": prior}
 
 
-def of_runs(runs: Sequence[Run], folder: pathlib.Path) -> list[Job]:
+def of_runs(runs: Sequence[StudyRun], folder: pathlib.Path) -> list[Job]:
     """Jobs in an order in which each comes after the one that it needs.
 
     Args:

@@ -23,7 +23,7 @@ class Outcome(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Measure:
+class Quantity:
     """A number of a run.
 
     Attributes:
@@ -55,80 +55,82 @@ def _milliseconds(outcome: Outcome) -> float:
 
 
 MEASURES = {
-    "bound": Measure(
+    "bound": Quantity(
         label="Bound on -log p(x)",
         short="bound",
         unit="nats",
         read=lambda o: o.metrics["bound"]["nelbo"]["nats"],
     ),
-    "bits_per_dim": Measure(
+    "bits_per_dim": Quantity(
         label="The same",
         short="bound",
         unit="bits/dim",
         read=lambda o: o.metrics["bound"]["bits_per_dim"],
     ),
-    "reconstruction": Measure(
+    "reconstruction": Quantity(
         label="Reconstruction",
         short="reconstruction",
         unit="nats",
         read=_reconstruction,
     ),
-    "gain": Measure(
+    "gain": Quantity(
         label="What the prior gains over N(0, I)",
         short="gain over N(0, I)",
         unit="nats",
         read=_gain,
     ),
-    "frechet": Measure(
+    "frechet": Quantity(
         label="Frechet distance",
         short="FD",
         unit="",
         read=lambda o: o.metrics["distance"]["samples"]["frechet"]["value"],
     ),
-    "kernel": Measure(
+    "kernel": Quantity(
         label="Kernel distance",
         short="KD",
         unit="",
         read=lambda o: o.metrics["distance"]["samples"]["kernel"]["value"],
     ),
-    "calls": Measure(
+    "calls": Quantity(
         label="Network calls",
         short="calls",
         unit="per sample",
         read=lambda o: o.metrics["sampling"]["nfe"],
     ),
-    "milliseconds": Measure(
+    "milliseconds": Quantity(
         label="Time, prior and decoder",
         short="time",
         unit="ms per sample",
         read=_milliseconds,
     ),
-    "latent_dims": Measure(
+    "latent_dims": Quantity(
         label="Latent dimensions",
         short="latent dimensions",
         unit="",
         read=lambda o: o.sizes.latent_dims,
     ),
-    "prior_dims": Measure(
+    "prior_dims": Quantity(
         label="Latent dimensions under the score prior",
         short="of them under the prior",
         unit="",
         read=lambda o: o.sizes.prior_dims,
     ),
-    "parameters": Measure(
+    "parameters": Quantity(
         label="Parameters",
         short="parameters",
         unit="",
         read=lambda o: o.sizes.parameters,
     ),
-    "train_flop": Measure(
+    "train_flop": Quantity(
         label="Training",
         short="training",
         unit="FLOP",
         read=lambda o: o.sizes.train_flop,
     ),
-    "steps": Measure(label="Updates", short="updates", unit="", read=lambda o: o.steps),
-    "skipped": Measure(
+    "steps": Quantity(
+        label="Updates", short="updates", unit="", read=lambda o: o.steps
+    ),
+    "skipped": Quantity(
         label="Skipped updates (not finite)",
         short="skipped",
         unit="updates",

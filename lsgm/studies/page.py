@@ -6,23 +6,22 @@ are the same.
 """
 
 import csv
-import html
 import io
 import json
 import pathlib
-import string
 from collections.abc import Mapping, Sequence
 
-from lsgm.reports.page import Figure, figure_html, style
+from lsgm.reports.page import Figure
+from lsgm.reports.templates import render
+from lsgm.statistics.estimate import Estimate
 from lsgm.studies import picture, tables
 from lsgm.studies.jobs import RUNS
 from lsgm.studies.measures import MEASURES
 from lsgm.studies.study import Study
-from lsgm.studies.summary import Row
+from lsgm.studies.summary import StudyRow
 from lsgm.studies.tables import Table
 from lsgm.studies.work import METRICS
 
-TEMPLATE = pathlib.Path(__file__).parent / "study.html"
 # What the runs of a study have in common, of their cards.
 COMMON = (
     "data",
@@ -41,7 +40,7 @@ COMMON = (
 
 def write(
     study: Study,
-    rows: Sequence[Row],
+    rows: Sequence[StudyRow],
     failed: Mapping[str, str],
     folder: pathlib.Path,
 ) -> None:
@@ -65,7 +64,7 @@ def write(
     (folder / "study.html").write_text(page, encoding="utf-8")
 
 
-def common_card(rows: Sequence[Row], folder: pathlib.Path) -> dict[str, str]:
+def common_card(rows: Sequence[StudyRow], folder: pathlib.Path) -> dict[str, str]:
     """What the cards of all runs agree in; several values are listed."""
     paths = [folder / RUNS / n / METRICS for row in rows for n in row.names.values()]
     cards = [json.loads(path.read_text())["card"] for path in paths]
@@ -84,7 +83,7 @@ def common_card(rows: Sequence[Row], folder: pathlib.Path) -> dict[str, str]:
 
 def _json(
     study: Study,
-    rows: Sequence[Row],
+    rows: Sequence[StudyRow],
     failed: Mapping[str, str],
     card: Mapping[str, str],
 ) -> str:
@@ -98,7 +97,7 @@ def _json(
             {
                 "labels": row.labels,
                 "runs": {str(seed): f"{RUNS}/{n}" for seed, n in row.names.items()},
-                "means": {name: m._asdict() for name, m in row.means.items()},
+                "means": {name: _mean(m) for name, m in row.means.items()},
                 "values": row.values,
             }
             for row in rows
@@ -109,7 +108,11 @@ def _json(
     return json.dumps(document, indent=2) + "\n"
 
 
-def _csv(rows: Sequence[Row], names: Sequence[str]) -> str:
+def _mean(found: Estimate) -> dict[str, float | None]:
+    return {"value": found.value, "half_width": found.half_width}
+
+
+def _csv(rows: Sequence[StudyRow], names: Sequence[str]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([*(rows[0].labels if rows else ()), "seed", *names])
@@ -132,7 +135,7 @@ def _markdown(
 
 def _html(
     study: Study,
-    rows: Sequence[Row],
+    rows: Sequence[StudyRow],
     points: Table,
     against: Table | None,
     failed: Mapping[str, str],
@@ -146,52 +149,19 @@ def _html(
         f"with {budget[study.match]} a stage where its axis does not say otherwise; "
         f"{done} of {len(rows) * len(study.seeds)} runs"
     )
-    return string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        title=html.escape(study.title),
-        style=style(),
-        subtitle=html.escape(subtitle),
-        failures=_failures(failed),
-        caption=html.escape(points.caption, quote=False),
-        points=points.html(),
-        against=_differences(against),
-        picture=_picture(png),
-        card="\n".join(
-            f"<dt>{html.escape(name.replace('_', ' '))}</dt><dd>{html.escape(v)}</dd>"
-            for name, v in card.items()
-        ),
-    )
-
-
-def _differences(against: Table | None) -> str:
-    if against is None:
-        return ""
-    return (
-        "<section>\n<h2>Point against point</h2>\n"
-        f'<p class="soft">{html.escape(against.caption)}</p>\n{against.html()}\n'
-        "</section>"
-    )
-
-
-def _failures(failed: Mapping[str, str]) -> str:
-    if not failed:
-        return ""
-    lines = "".join(
-        f"<li>{html.escape(name)}: {html.escape(why)}</li>"
-        for name, why in failed.items()
-    )
-    return f"<section>\n<h2>Not there</h2>\n<ul>{lines}</ul>\n</section>"
-
-
-def _picture(png: bytes | None) -> str:
-    if png is None:
-        return ""
-    figure = Figure(
+    figure = png and Figure(
         png=png,
         caption="Means over seeds with 95 % intervals; the line joins the points that "
         "no other beats in both.",
         density=2,
     )
-    return (
-        "<section>\n<h2>What it costs, what it gives</h2>\n"
-        f'<div class="figures">{figure_html(figure)}</div>\n</section>'
+    return render(
+        "study.html",
+        title=study.title,
+        subtitle=subtitle,
+        failed=failed,
+        points=points,
+        against=against,
+        figure=figure,
+        card={name.replace("_", " "): value for name, value in card.items()},
     )

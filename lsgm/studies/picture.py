@@ -22,8 +22,9 @@ from matplotlib.ticker import (
 )
 
 from lsgm.reports.curves import INK, PALE
+from lsgm.statistics.estimate import Estimate
 from lsgm.studies.measures import MEASURES
-from lsgm.studies.summary import Mean, Row
+from lsgm.studies.summary import StudyRow
 
 QUALITIES, COSTS = (
     ("bound", "kernel"),
@@ -35,7 +36,7 @@ COLOURS = ("#1f5fbf", "#c2571a", "#177e68", "#8a3f9e", "#b8860b", "#5b6770")
 MARKERS = "osD^vP*X"
 
 
-def draw(rows: Sequence[Row]) -> bytes | None:
+def draw(rows: Sequence[StudyRow]) -> bytes | None:
     """A PNG; None where there is no pair to draw."""
     qualities = [q for q in QUALITIES if any(q in row.means for row in rows)]
     costs = [c for c in COSTS if _differs(rows, c)]
@@ -79,7 +80,7 @@ def _columns(labels: Sequence[str], width: float) -> int:
     return max(1, min(len(labels), 5, int(width / column)))
 
 
-def _differs(rows: Sequence[Row], cost: str) -> bool:
+def _differs(rows: Sequence[StudyRow], cost: str) -> bool:
     levels = [row.means[cost].value for row in rows if cost in row.means]
     return bool(levels) and max(levels) - min(levels) > SAME_COST * max(levels)
 
@@ -95,7 +96,7 @@ def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return kept
 
 
-def _panel(axes: Axes, rows: Sequence[Row], cost: str, quality: str) -> None:
+def _panel(axes: Axes, rows: Sequence[StudyRow], cost: str, quality: str) -> None:
     shown = [row for row in rows if cost in row.means and quality in row.means]
     looks = _looks(rows)
     for row in shown:
@@ -119,11 +120,11 @@ def _panel(axes: Axes, rows: Sequence[Row], cost: str, quality: str) -> None:
     _frame(axes, cost, quality)
 
 
-def _label(row: Row) -> str:
+def _label(row: StudyRow) -> str:
     return ", ".join(row.labels.values())
 
 
-def _looks(rows: Sequence[Row]) -> dict[tuple[str, ...], tuple[str, str]]:
+def _looks(rows: Sequence[StudyRow]) -> dict[tuple[str, ...], tuple[str, str]]:
     """Colour and marker of every point."""
     ways = [tuple(row.labels.values()) for row in rows]
     first = list(dict.fromkeys(way[:1] for way in ways))
@@ -137,7 +138,7 @@ def _looks(rows: Sequence[Row]) -> dict[tuple[str, ...], tuple[str, str]]:
     }
 
 
-def _width(found: Mean) -> float | None:
+def _width(found: Estimate) -> float | None:
     return found.half_width
 
 

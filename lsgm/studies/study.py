@@ -46,7 +46,7 @@ class Study:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Run:
+class StudyRun:
     """One point with one seed.
 
     Attributes:
@@ -114,7 +114,7 @@ def _check_names(study: Study) -> None:
         raise ConfigError(f"axes.{changed['seed']}", "seed", "belongs into 'seeds'")
 
 
-def runs(study: Study) -> list[Run]:
+def runs(study: Study) -> list[StudyRun]:
     """All runs, the first seed of every point first: what it compiles, the others
     find compiled.
 
@@ -123,7 +123,7 @@ def runs(study: Study) -> list[Run]:
     """
     points = [_point(study, labels) for labels in itertools.product(*_labels(study))]
     found = [
-        Run(labels=labels, seed=seed, config={**config, "seed": seed})
+        StudyRun(labels=labels, seed=seed, config={**config, "seed": seed})
         for seed in study.seeds
         for labels, config in points
     ]

@@ -1,42 +1,25 @@
-r"""From runs to a table: means over seeds with their intervals.
-
-Of n seeds with mean m and standard deviation s,
-
-    m +- t_{0.975, n-1} s / sqrt(n)                                        (1)
-
-holds the mean over all seeds in 95 of 100 cases where seeds' values are Normal: few
-seeds make it wide (t = 4.30 for three of them).
-"""
+"""From runs to a table: means over seeds with Student's intervals
+(``lsgm.statistics.estimate``), which few seeds make wide."""
 
 import dataclasses
 import json
-import math
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from scipy import stats
 
+from lsgm.statistics.estimate import Estimate, estimate_mean
 from lsgm.studies.budget import Sizes, sizes
 from lsgm.studies.jobs import RUNS
 from lsgm.studies.measures import MEASURES, Outcome, skipped_updates
-from lsgm.studies.study import Run, Study
+from lsgm.studies.study import Study, StudyRun
 from lsgm.studies.work import METRICS
 from lsgm.training.records import read_records
 
-LEVEL = 0.95
-
-
-class Mean(NamedTuple):
-    """Over seeds; half_width of Eq. (1), None of a single seed."""
-
-    value: float
-    half_width: float | None
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
+class StudyRow:
     """A point of the study.
 
     Attributes:
@@ -48,21 +31,17 @@ class Row:
     labels: dict[str, str]
     names: dict[int, str]
     values: dict[str, dict[int, float]]
-    means: dict[str, Mean]
+    means: dict[str, Estimate]
 
 
-def mean(values: Sequence[float]) -> Mean:
-    """Eq. (1)."""
-    array = np.asarray(values, np.float64)
-    if len(array) < 2:
-        return Mean(float(array.mean()), None)
-    quantile = float(stats.t.ppf(0.5 + LEVEL / 2, len(array) - 1))
-    error = float(array.std(ddof=1)) / math.sqrt(len(array))
-    return Mean(float(array.mean()), quantile * error)
+def mean(values: Sequence[float]) -> Estimate:
+    """Over seeds; without an error of a single one."""
+    found = estimate_mean(np.asarray(values, np.float64), degrees=len(values) - 1)
+    return found if len(values) > 1 else Estimate(value=found.value)
 
 
-def differences(row: Row, other: Row) -> dict[str, Mean]:
-    """Eq. (1) of the differences ``row - other``, by measure, over common seeds."""
+def differences(row: StudyRow, other: StudyRow) -> dict[str, Estimate]:
+    """Means of the differences ``row - other``, by measure, over common seeds."""
     found = {}
     for name, values in row.values.items():
         theirs = other.values.get(name, {})
@@ -72,15 +51,17 @@ def differences(row: Row, other: Row) -> dict[str, Mean]:
     return found
 
 
-def rows(study: Study, runs: Sequence[Run], folder: pathlib.Path) -> list[Row]:
+def rows(
+    study: Study, runs: Sequence[StudyRun], folder: pathlib.Path
+) -> list[StudyRow]:
     """One row per point, in the order of the axes; unfinished runs are left out."""
-    points: dict[str, list[Run]] = {}
+    points: dict[str, list[StudyRun]] = {}
     for run in runs:
         points.setdefault(run.point, []).append(run)
     return [_row(study, of_point, folder) for of_point in points.values()]
 
 
-def _row(study: Study, runs: Sequence[Run], folder: pathlib.Path) -> Row:
+def _row(study: Study, runs: Sequence[StudyRun], folder: pathlib.Path) -> StudyRow:
     size = sizes(runs[0].config)
     found = [
         (run, outcome)
@@ -90,7 +71,7 @@ def _row(study: Study, runs: Sequence[Run], folder: pathlib.Path) -> Row:
     values = {
         name: of_seed for name in study.measures if (of_seed := _measured(name, found))
     }
-    return Row(
+    return StudyRow(
         labels=runs[0].labels,
         names={run.seed: run.name for run, _ in found},
         values=values,
@@ -98,7 +79,7 @@ def _row(study: Study, runs: Sequence[Run], folder: pathlib.Path) -> Row:
     )
 
 
-def _measured(name: str, found: Sequence[tuple[Run, Outcome]]) -> dict[int, float]:
+def _measured(name: str, found: Sequence[tuple[StudyRun, Outcome]]) -> dict[int, float]:
     values = {}
     for run, outcome in found:
         try:

@@ -1,4 +1,4 @@
-"""The tables of a study's page: a row per point, in Markdown and in HTML.
+"""The tables of a study's page: a row per point, and its Markdown.
 
 The second compares points with the first one, seed by seed. Runs of one seed see the
 same batches and noise, and may share stages: what seeds do to all points alike cancels
@@ -7,15 +7,15 @@ the points.
 """
 
 import dataclasses
-import html
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from lsgm.reports.page import format_value
+from lsgm.statistics.estimate import Estimate
 from lsgm.studies.jobs import RUNS
 from lsgm.studies.measures import MEASURES
 from lsgm.studies.study import Study
-from lsgm.studies.summary import Mean, Row, differences
+from lsgm.studies.summary import StudyRow, differences
 
 ROUNDING = 1e-9
 
@@ -50,20 +50,8 @@ class Table:
         lines = [[_markdown(cell) for cell in line] for line in self.lines]
         return "\n".join(f"| {' | '.join(line)} |" for line in (heads, ruler, *lines))
 
-    def html(self) -> str:
-        """Labels are headings of their rows."""
-        heads = "".join(map(_heading, self.columns))
-        rows = "\n".join(
-            "<tr>" + "".join(map(_html, line, self.columns)) + "</tr>"
-            for line in self.lines
-        )
-        return (
-            f'<div class="scroll">\n<table>\n<thead><tr>{heads}</tr></thead>\n'
-            f"<tbody>\n{rows}\n</tbody>\n</table>\n</div>"
-        )
 
-
-def points(study: Study, rows: Sequence[Row], names: Sequence[str]) -> Table:
+def points(study: Study, rows: Sequence[StudyRow], names: Sequence[str]) -> Table:
     """Means over seeds of these measures, and links to the runs' reports."""
     return Table(
         caption="Means over seeds ± 95 % t intervals of the mean. Each seed links to "
@@ -77,7 +65,7 @@ def points(study: Study, rows: Sequence[Row], names: Sequence[str]) -> Table:
 
 
 def against_first(
-    study: Study, rows: Sequence[Row], names: Sequence[str]
+    study: Study, rows: Sequence[StudyRow], names: Sequence[str]
 ) -> Table | None:
     """Differences from the first point, over the seeds that both have; those whose
     interval holds no zero are marked. Of measures that seeds move; None where there
@@ -102,18 +90,18 @@ def against_first(
     )
 
 
-def number(found: Mean | None) -> str:
+def number(found: Estimate | None) -> str:
     """A mean with its interval, as people write it."""
     if found is None:
         return ""
-    value: float | int = found.value
+    value = float(found.value)
     if not found.half_width or not _is_spread(found):
         return format_value(int(value) if value.is_integer() and value < 1e9 else value)
     width = format_value(found.half_width, found.half_width)
     return f"{format_value(value, found.half_width)} ± {width}"
 
 
-def _difference(found: Mean | None) -> str:
+def _difference(found: Estimate | None) -> str:
     if found is None or not found.half_width:
         return number(found)
     mark = " *" if abs(found.value) > found.half_width else ""
@@ -121,12 +109,12 @@ def _difference(found: Mean | None) -> str:
     return f"{sign}{number(found)}{mark}"
 
 
-def _is_spread(found: Mean) -> bool:
+def _is_spread(found: Estimate) -> bool:
     """Whether values differ by more than rounding."""
     return bool(found.half_width) and found.half_width > ROUNDING * abs(found.value)
 
 
-def _links(row: Row) -> list[Link]:
+def _links(row: StudyRow) -> list[Link]:
     return [
         Link(str(seed), f"{RUNS}/{name}/report.html")
         for seed, name in row.names.items()
@@ -143,18 +131,3 @@ def _markdown(cell: str | Sequence[Link]) -> str:
     if isinstance(cell, str):
         return cell
     return " ".join(f"[{link.text}]({link.path})" for link in cell)
-
-
-def _heading(column: Column) -> str:
-    kind = ' class="number"' if column.kind == "number" else ""
-    below = f"<small>{html.escape(column.unit)}</small>" if column.unit else ""
-    return f'<th scope="col"{kind}>{html.escape(column.head)}{below}</th>'
-
-
-def _html(cell: str | Sequence[Link], column: Column) -> str:
-    if not isinstance(cell, str):
-        links = (f'<a href="{html.escape(p)}">{html.escape(t)}</a>' for t, p in cell)
-        return f"<td>{' '.join(links)}</td>"
-    if column.kind == "label":
-        return f'<th scope="row">{html.escape(cell)}</th>'
-    return f'<td class="number">{html.escape(cell)}</td>'

@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import json
 import math
-import types
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +15,8 @@ from lsgm.benchmarks import samplers_report as report
 from lsgm.config import ConfigError
 from lsgm.data.images import Images
 from lsgm.data.sources.arrays import Npz
+from lsgm.evaluation.settings import Evaluation
+from lsgm.evaluation.subject import Subject
 from lsgm.model import LatentModel
 from lsgm.objectives.time_sampling import Uniform
 from lsgm.objectives.weighting import Likelihood
@@ -44,13 +45,14 @@ def subject(data, sde=VP):
         sampler=ProbabilityFlow(),
         mixed=False,
     )
-    settings = types.SimpleNamespace(batch_size=10, extractor=None)
-    return types.SimpleNamespace(
+    return Subject(
         model=LatentModel(vae=linear.vae(**FIELDS), prior=prior),
         params={"vae": {}, "prior": {"network": {}}},
         mutables={"vae": {"batch_stats": {}}, "prior": {"active": jnp.ones(1)}},
         data=data,
-        settings=settings,
+        settings=Evaluation(measures=(), batch_size=10),
+        card={},
+        records={},
     )
 
 
@@ -71,7 +73,7 @@ def test_an_entry_is_run_counted_and_judged(played):
     round_ = played.round(0, solve=False)
     t_end = NormalResidual().t_end
     exact = jnp.sqrt(VP.alpha(jnp.array([t_end])) ** 2 * VARIANCE)
-    solution = tournament.Run(0, 0.0, np.asarray(exact[0] * round_.u1))
+    solution = tournament.SamplerRun(0, 0.0, np.asarray(exact[0] * round_.u1))
     row = played.play(
         "x", NormalResidual(num_steps=12), round_._replace(solved=solution)
     )
@@ -158,23 +160,23 @@ def rows():
     """Three rounds of five entries with chosen numbers."""
     table = {
         # log_q and c2st in three rounds; the encoder's log_q is -10.
-        tournament.ENCODER: ("", 0, (-10, -10, -10), (0.5, 0.5, 0.5)),
-        entries.BASELINE: ("", 44, (-20, -22, -24), (0.55, 0.56, 0.57)),
-        "even": ("v", 3, (-20.5, -21.5, -24), (0.56, 0.55, 0.57)),
+        tournament.ENCODER: ("", 0, (-10.0, -10.0, -10.0), (0.5, 0.5, 0.5)),
+        entries.BASELINE: ("", 44, (-20.0, -22.0, -24.0), (0.55, 0.56, 0.57)),
+        "even": ("v", 3, (-20.5, -21.5, -24.0), (0.56, 0.55, 0.57)),
         "worse": ("v", 3, (-20.2, -22.2, -24.21), (0.55, 0.56, 0.57)),
-        "shrunk": ("v", 3, (-9, -8, -9), (0.95, 0.96, 0.97)),
+        "shrunk": ("v", 3, (-9.0, -8.0, -9.0), (0.95, 0.96, 0.97)),
     }
     for name, (variant, nfe, log_qs, c2sts) in table.items():
         for seed, (log_q, c2st) in enumerate(zip(log_qs, c2sts, strict=True)):
             rest = (0.1, log_q, c2st, math.nan, math.nan)
-            yield tournament.Row(name, variant, nfe, seed, nfe, 1e-3, *rest)
+            yield tournament.EntryRow(name, variant, nfe, seed, nfe, 1e-3, *rest)
 
 
 def test_entries_are_compared_in_pairs_and_without():
     found = {entry.family: entry for entry in report.entries(list(rows()))}
     log_q = {name: entry.metrics["log_q"] for name, entry in found.items()}
     assert log_q["even"].value == pytest.approx(-22)
-    assert log_q["even"].error == pytest.approx(
+    assert log_q["even"].standard_error == pytest.approx(
         np.std([20.5, 21.5, 24], ddof=1) / 3**0.5
     )
     assert (log_q["even"].paired, log_q["even"].plain) == (0, 0)

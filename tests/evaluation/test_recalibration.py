@@ -109,6 +109,7 @@ def test_one_batch_decodes_as_with_its_own_statistics():
 def test_settings_refuse_both_ways_at_once():
     spec = {
         "target": "lsgm.evaluation.settings:Evaluation",
+        "measures": (),
         "recalibration_batches": 4,
         "batch_statistics": True,
     }

@@ -7,13 +7,13 @@ import jax
 import numpy as np
 import pytest
 
-from configs.pieces import piece
-from lsgm.runs import experiment, train, restore
+from configs.pieces import measure, piece
 from lsgm.config import ConfigError
 from lsgm.evaluation import evaluate, monitor, provenance, sampling
-from lsgm.training.records import read_records
+from lsgm.runs import experiment, restore, train
 from lsgm.training import inactive, loop
 from lsgm.training.checkpoints import read
+from lsgm.training.records import read_records
 from tests import tiny
 
 pytestmark = pytest.mark.slow
@@ -209,7 +209,10 @@ def test_best_state_is_kept_and_judged(tmp_path):
         num_samples=24,
         ledger=piece("reports.ledger:Ledger", source="a paper", nats=100.0),
     )
-    settings.likelihood = None
+    settings.measures = (
+        measure("bound:HeldOutBound", num_examples=8, num_draws=2),
+        measure("distances:Distances"),
+    )
     run(config, tmp_path)
     records = read_records(tmp_path / "lsgm" / "metrics.jsonl")
     seen = {r["step"]: r[monitor.DISTANCE] for r in records if monitor.DISTANCE in r}

@@ -6,6 +6,7 @@ import pytest
 
 from lsgm.statistics import kernel
 from lsgm.statistics.kernel import kernel_distance as distance
+from tests.statistics.pairs import pair
 
 
 def _gaussian(n, dim, seed, scale=1.0, shift=0.0):
@@ -26,15 +27,15 @@ def test_it_is_the_sum_over_pairs_eq1():
 
 def test_blocks_change_nothing(monkeypatch):
     x, y = _gaussian(50, 3, 0), _gaussian(41, 3, 1, shift=0.5)
-    whole = distance(x, y)
+    whole = pair(distance(x, y))
     monkeypatch.setattr(kernel, "BLOCK", 16)
-    np.testing.assert_allclose(distance(x, y), whole, rtol=1e-10)
+    np.testing.assert_allclose(pair(distance(x, y)), whole, rtol=1e-10)
 
 
 def test_features_in_single_precision_are_summed_in_double():
     x, y = (_gaussian(300, 8, seed).astype(np.float32) for seed in (0, 1))
-    exact = distance(x.astype(np.float64), y.astype(np.float64))
-    np.testing.assert_allclose(distance(x, y), exact, rtol=1e-10)
+    exact = pair(distance(x.astype(np.float64), y.astype(np.float64)))
+    np.testing.assert_allclose(pair(distance(x, y)), exact, rtol=1e-10)
 
 
 def test_standard_error_is_the_jackknifes_eq3():
@@ -50,7 +51,7 @@ def _repeated(m, n, dim, shift, num=300):
     rng = np.random.default_rng(0)
     return np.array(
         [
-            distance(rng.normal(size=(m, dim)), shift + rng.normal(size=(n, dim)))
+            pair(distance(rng.normal(size=(m, dim)), shift + rng.normal(size=(n, dim))))
             for _ in range(num)
         ]
     )

@@ -6,6 +6,7 @@ from scipy.stats import norm
 
 from lsgm.statistics import two_sample
 from lsgm.statistics.two_sample import told_apart
+from tests.statistics.pairs import pair
 
 
 def _pair(rng, n, dim, shift):
@@ -30,7 +31,7 @@ def test_accuracy_is_that_of_the_best_classifier_and_its_interval_covers(shift):
     """N(0, I) against N(s e_1, I): no classifier is right more often than
     Phi(s / 2). In the mean over sets it comes close to that, never above."""
     rng = np.random.default_rng(0)
-    found = np.array([told_apart(*_pair(rng, 200, 2, shift)) for _ in range(150)])
+    found = np.array([pair(told_apart(*_pair(rng, 200, 2, shift))) for _ in range(150)])
     best, (values, errors) = norm.cdf(shift / 2), found.T
     assert best - 0.02 < values.mean() < best + 0.01
     assert np.mean(np.abs(values - values.mean()) < 1.96 * errors) > 0.90

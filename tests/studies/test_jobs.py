@@ -6,17 +6,17 @@ import pytest
 
 from lsgm.config import plain
 from lsgm.studies import jobs
-from lsgm.studies.study import Run, replaced
+from lsgm.studies.study import StudyRun, replaced
 from tests import tiny
 
 FOLDER = pathlib.Path("/study")
 
 
-def run(label: str, changes: dict, seed: int = 0) -> Run:
+def run(label: str, changes: dict, seed: int = 0) -> StudyRun:
     config = {**plain(tiny.config()), "seed": seed}
     for key, value in changes.items():
         config = replaced(config, key, value, "")
-    return Run(labels={"axis": label}, seed=seed, config=config)
+    return StudyRun(labels={"axis": label}, seed=seed, config=config)
 
 
 def test_priors_on_one_vae_share_its_stage_seed_by_seed():

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from lsgm.reports.page import png_size
 from lsgm.studies import page, picture, summary, tables
 from lsgm.studies.budget import Sizes
-from lsgm.studies.study import Run, Study
+from lsgm.studies.study import Study, StudyRun
 
 SEEDS = (0, 1, 2)
 POINTS = {"4x4": (100.0, 20.0), "8x8": (90.0, 40.0)}
@@ -74,7 +74,7 @@ def made(tmp_path, monkeypatch):
         ),
     )
     runs = [
-        Run(
+        StudyRun(
             labels={"resolution": label},
             seed=seed,
             config={"stage_order": [], "stages": {}, "label": label},
@@ -100,7 +100,8 @@ def test_rows_are_points_in_order_with_their_seeds(made):
     assert made.rows[0].means["bound"].value == pytest.approx(101.0)
     # sem of 0, 1, 2 is 1 / sqrt(3); t is 4.3027
     assert made.rows[0].means["bound"].half_width == pytest.approx(2.4841, abs=1e-4)
-    assert made.rows[0].means["gain"] == (5.0, 0.0)
+    gain = made.rows[0].means["gain"]
+    assert (gain.value, gain.half_width) == (5.0, 0.0)
 
 
 def test_the_table_of_runs_holds_every_value(made):

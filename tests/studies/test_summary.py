@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from lsgm.statistics.estimate import Estimate
 from lsgm.studies import measures, summary
 from lsgm.studies.budget import Sizes
 
@@ -28,7 +29,7 @@ def test_interval_holds_the_mean_in_95_of_100_cases():
 
 
 def test_one_seed_has_no_interval():
-    assert summary.mean([2.0]) == (2.0, None)
+    assert summary.mean([2.0]) == Estimate(value=2.0)
 
 
 def test_skipped_updates_are_counted_over_windows_of_any_length():

@@ -1,25 +1,153 @@
-"""The bound on held-out data, term by term, with standard errors."""
+"""The bound on held-out data, term by term, with standard errors.
 
+Beside it stands the bound of the same VAE with N(0, I) in the prior's place, on the
+same draws of latents: what the learned prior is worth.
+"""
+
+import dataclasses
+import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
 
 from lsgm import elbo
+from lsgm.evaluation.measures.base import Measure, Needs, require_positive
+from lsgm.evaluation.parts import Result
+from lsgm.evaluation.subject import EvaluationRun, show_to_hash
 from lsgm.model import LatentModel
+from lsgm.priors.normal import StandardNormal
+from lsgm.reports.ledger import Reproduced
+from lsgm.reports.page import Metric
+from lsgm.reports.rows import bits_rows, describe_examples, nats_row
+from lsgm.statistics.estimate import Estimate, estimate_mean
 from lsgm.typing import Array, Batch, Params, PRNGKey
 
 TERMS = ("reconstruction", "neg_entropy", "cross_entropy", "nelbo")
 WITHOUT_BOUND = ("reconstruction",)
+WITH_NORMAL = "nelbo_with_normal_prior"
+LABELS = {
+    "nelbo": "Negative ELBO",
+    "reconstruction": "Reconstruction",
+    "neg_entropy": "Encoder's negative entropy",
+    "cross_entropy": "Cross-entropy to the prior",
+    WITH_NORMAL: "Negative ELBO with N(0, I) as prior",
+}
 
 
-class Estimate(NamedTuple):
-    """A mean over examples and its standard error, in nats per image."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HeldOutBound(Measure):
+    """The negative ELBO and its parts in nats, and in bits/dim of discrete data.
 
-    mean: float
-    standard_error: float
+    Attributes:
+      num_examples: held-out examples that it is averaged over; None for all.
+      num_draws: independent draws (latents, times, noise) per example.
+    """
+
+    name: ClassVar[str] = "bound"
+    must_agree: ClassVar[tuple[str, ...]] = (
+        "split",
+        "num_bits",
+        "binarize",
+        "num_examples",
+        "examples_sha256",
+    )
+
+    num_examples: int | None = None
+    num_draws: int = 4
+
+    def __post_init__(self) -> None:
+        require_positive(self, "num_examples", "num_draws")
+
+    @property
+    def needs(self) -> Needs:
+        """A prior with a bound, and the examples."""
+        return Needs(bound=True, num_examples=self.num_examples)
+
+    def run(self, run: EvaluationRun) -> Result:
+        """Means over examples with their errors, and the values of each example."""
+        model, beside = run.subject.model, {}
+        if model.prior.groups:
+            beside[WITH_NORMAL] = dataclasses.replace(model, prior=StandardNormal())
+        terms = bound_fn(model, beside)
+        result = held_out_terms(run, terms, self.num_examples, self.num_draws)
+        if not model.vae.likelihood.density:
+            nats, shape = result.metrics["nelbo"]["nats"], model.vae.data_shape
+            result.metrics["bits_per_dim"] = bits_per_dim(nats, shape)
+        return result
+
+    @classmethod
+    def rows(cls, found: Mapping[str, Any]) -> dict[str, list[Metric]]:
+        """The bound, its bits/dim, its terms, and the bound with N(0, I)."""
+        first, *others = (
+            nats_row(
+                label,
+                found[name],
+                key=f"bound/{name}",
+                better="lower" if "nelbo" in name else None,
+            )
+            for name, label in LABELS.items()
+            if name in found
+        )
+        bits = bits_rows(LABELS["nelbo"], found, found)
+        return {f"Bound ({describe_examples(found)})": [first, *bits, *others]}
+
+    @classmethod
+    def headline(cls, found: Mapping[str, Any]) -> Sequence[Metric]:
+        """The bound in nats, and in bits/dim."""
+        nats = nats_row("Bound on -log p(x)", found["nelbo"], better="lower")
+        return [nats, *bits_rows("The same", found, found)]
+
+    @classmethod
+    def reproduced(cls, found: Mapping[str, Any]) -> Sequence[Reproduced]:
+        """The bound in either unit; the error of bits/dim is that of nats."""
+        note = f"{found['num_bits']}-bit data, {describe_examples(found)}"
+        nats, error = found["nelbo"]["nats"], found["nelbo"]["standard_error"]
+        estimates = {"nats": Estimate(value=nats, standard_error=error)}
+        if bits := found.get("bits_per_dim"):
+            estimates["bits_per_dim"] = Estimate(
+                value=bits, standard_error=error * bits / nats
+            )
+        return [
+            Reproduced(field=field, ours=estimate, note=note)
+            for field, estimate in estimates.items()
+        ]
+
+
+def held_out_terms(
+    run: EvaluationRun,
+    terms: Callable[..., dict[str, Array]],
+    num_examples: int | None,
+    num_draws: int,
+) -> Result:
+    """Means of ``terms`` over held-out examples in nats, and what they are of.
+
+    Args:
+      terms: what ``bound_fn`` returns.
+      num_examples: None for all.
+      num_draws: independent draws per example.
+    """
+    subject, seen = run.subject, hashlib.sha256()
+    batches = run.held_out(subject.settings.batch_size, num_examples)
+    values = example_values(
+        terms,
+        subject.params,
+        subject.mutables,
+        show_to_hash(seen, batches),
+        jax.random.key(run.seed),
+        num_draws,
+    )
+    found: dict[str, Any] = {
+        name: nats_of(estimate_mean(v)) for name, v in values.items()
+    }
+    found |= run.describe_data() | {
+        "num_examples": len(values["reconstruction"]),
+        "examples_sha256": seen.hexdigest(),
+        "num_draws": num_draws,
+    }
+    return Result(metrics=found, per_example=values)
 
 
 def bound_fn(
@@ -66,7 +194,7 @@ def estimate_bound(
     """Mean of each term over all examples, with the standard error of the mean; see
     ``example_values``."""
     values = example_values(terms, params, mutables, batches, key, num_draws)
-    return {name: estimate_mean(v) for name, v in values.items()}
+    return {name: estimate_mean(v, unit="nats") for name, v in values.items()}
 
 
 def example_values(
@@ -105,7 +233,6 @@ def bits_per_dim(nats: float, image_shape: tuple[int, ...]) -> float:
     return nats / (math.prod(image_shape) * math.log(2))
 
 
-def estimate_mean(values: np.ndarray) -> Estimate:
-    """Mean over examples [n], with its standard error."""
-    spread = values.std(ddof=1) if values.size > 1 else math.nan
-    return Estimate(float(values.mean()), float(spread / math.sqrt(values.size)))
+def nats_of(estimate: Estimate) -> dict[str, float | None]:
+    """An estimate in nats as ``metrics.json`` holds it."""
+    return {"nats": estimate.value, "standard_error": estimate.standard_error}

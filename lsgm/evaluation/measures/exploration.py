@@ -1,44 +1,25 @@
-r"""Walks through a trained model: round trips, interpolations, traversals.
-
-``transport`` solves the probability-flow ODE between any two times; with it
-
-    round trip:     z0 -> z_t ~ q(z_t|z0), by fresh noise -> back to t_end,   (1)
-    interpolation:  z0, z0' -> noise u1, u1' -> slerp -> t_end,               (2)
-    traversal:      noises u1, u1', u1'', ... -> slerp -> t_end.              (3)
-
-(1) is the data point as t tends to t_end, and a fresh sample at t = 1. Between noises
-the way is spherical: N(0, I) in many dimensions lies near a sphere, and a straight line
-between two draws leaves it. Finer scales, Normal under the model, are interpolated
-likewise. Latents of a data point are those at zero noise, the posterior's mean where
-it has no flows.
-
-    slerp(a, b, s) = (sin((1 - s) w) a + sin(s w) b) / sin w,  w = angle(a, b). (4)
-
-Sources: Song et al., arXiv 2011.13456, section 4.3 (encoding by the ODE); White,
-arXiv 1609.04468 (4).
-"""
+"""Walks through a model in the report: round trips and interpolations."""
 
 import dataclasses
-import io
-import pathlib
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image as PILImage
 
-from lsgm.data.views import View
-from lsgm.model import LatentModel
-from lsgm.samplers.base import require_finite
-from lsgm.samplers.probability_flow import ProbabilityFlow, velocity
-from lsgm.typing import Array, Latent, Params
+from lsgm.evaluation import walks
+from lsgm.evaluation.measures.base import Measure, require_positive
+from lsgm.evaluation.parts import Result
+from lsgm.evaluation.subject import EvaluationRun
+from lsgm.reports import plots
+from lsgm.reports.page import Figure, Section
+from lsgm.samplers.probability_flow import ProbabilityFlow
+from lsgm.typing import Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Exploration:
-    """What to show.
+class Exploration(Measure):
+    """Pictures of walks (``lsgm.evaluation.walks``).
 
     Attributes:
       num: images of a round trip, pairs of an interpolation, walks of a traversal.
@@ -48,6 +29,8 @@ class Exploration:
       flow: how the ODE is solved.
     """
 
+    name: ClassVar[str] = "exploration"
+
     num: int = 6
     times: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
     num_steps: int = 9
@@ -55,176 +38,77 @@ class Exploration:
     flow: ProbabilityFlow = ProbabilityFlow(rtol=1e-3, atol=1e-3)
 
     def __post_init__(self) -> None:
-        for name, least in (("num", 1), ("num_steps", 2), ("num_noises", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} = {getattr(self, name)}: at least {least}")
+        require_positive(self, "num")
+        for name in ("num_steps", "num_noises"):
+            if getattr(self, name) < 2:
+                raise ValueError(f"{name} = {getattr(self, name)}: at least 2")
         if not all(self.flow.t_end <= t <= 1 for t in self.times):
             raise ValueError(
                 f"times = {self.times}: must lie in [t_end = {self.flow.t_end}, 1]"
             )
 
+    def run(self, run: EvaluationRun) -> Result:
+        """Strips of both; of a prior without diffusion no round trips."""
+        sections = []
+        solved = run.subject.model.prior.diffusion is not None
+        if solved:
+            times = ", ".join(f"{t:g}" for t in self.times)
+            sections.append(
+                Section(
+                    title="Round trips",
+                    figures=[self._strip(run, "round_trip")],
+                    text=f"Held-out image, its reconstruction, then noised to t = "
+                    f"{times} and solved back: what is kept of an image at each time.",
+                )
+            )
+        sections.append(
+            Section(
+                title="Interpolation",
+                figures=[self._strip(run, "interpolation")],
+                text="Two held-out images (outermost) and the spherical way between "
+                + (
+                    "the noises that the ODE makes of them."
+                    if solved
+                    else "their latents."
+                ),
+            )
+        )
+        return Result(sections=sections)
 
-class Code(NamedTuple):
-    """Latents of b images: the prior's, and all other groups."""
+    def walk(self, run: EvaluationRun, what: str) -> Array:
+        """Images in [0, 1], [k num h w c].
 
-    z0: Latent
-    rest: tuple[Array, ...]
+        Args:
+          what: "round_trip" (data, then each time), "interpolation" (data, from one
+            to the other, data) or "traversal".
 
+        Raises:
+          ValueError: a round trip of a prior without diffusion.
+        """
+        subject, flow = run.generator, self.flow
+        model, t_end = subject.model, flow.t_end
+        walk = walks.walker(model, subject.params, subject.mutables, flow)
+        key = jax.random.key(run.seed)
+        if what == "traversal":
+            keys = jax.random.split(key, self.num_noises)
+            noises = [walk.noise(self.num, k) for k in keys]
+            return walks.traverse(walk, noises, self.num_steps, t_end)
+        held_out = next(iter(run.held_out(2 * self.num, 2 * self.num)))
+        x = model.vae.preprocess(held_out)
+        real = model.vae.likelihood.shown(x)
+        a, b = slice(0, self.num), slice(self.num, None)
+        if what == "round_trip":
+            if model.prior.diffusion is None:
+                raise ValueError(
+                    f"what = {what!r}: this stage's prior has no diffusion"
+                )
+            times = (t_end, *self.times)
+            trips = walks.round_trips(walk, x[a], times, t_end, key)
+            return jnp.concatenate([real[a][None], trips])
+        first, last = (walk.encode(x[part]) for part in (a, b))
+        walked = walks.interpolate(walk, first, last, self.num_steps, t_end)
+        return jnp.concatenate([real[a][None], walked, real[b][None]])
 
-class Walker(NamedTuple):
-    """A model's maps, compiled.
-
-    Attributes:
-      encode: x [b h w c] -> Code.
-      noise: (num, key) -> Code that a walk starts from: noise, or where the prior
-        has no diffusion samples of its latents.
-      transport: (u, from, to) -> u: the ODE between two times.
-      perturb: (z0, t, eps) -> z_t.
-      decode: Code -> images in [0, 1].
-    """
-
-    encode: Callable[..., Code]
-    noise: Callable[..., Code]
-    transport: Callable[..., Array]
-    perturb: Callable[..., Array]
-    decode: Callable[..., Array]
-
-
-def walker(
-    model: LatentModel, params: Params, mutables: Params, flow: ProbabilityFlow
-) -> Walker:
-    """The maps of a model, its parameters bound."""
-    encode, transport, perturb, decode = _maps(model, flow)
-    own = params, mutables
-
-    def carry(u: Array, start: float, end: float) -> Array:
-        there = transport(*own, u, jnp.float32(start), jnp.float32(end))
-        require_finite(there, "states")
-        return there
-
-    return Walker(
-        lambda x: encode(*own, x),
-        lambda num, key: _noise(model, *own, num, key),
-        carry,
-        lambda z0, t, eps: perturb(z0, jnp.float32(t), eps),
-        lambda code: decode(*own, code.z0, code.rest),
-    )
-
-
-def _maps(model: LatentModel, flow: ProbabilityFlow) -> tuple[Callable[..., Any], ...]:
-    vae = model.vae
-    prior: Any = model.prior
-
-    def encode(params: Params, mutables: Params, x: Array) -> Code:
-        shapes = [shape for scale in vae.latent_shapes for shape in scale]
-        zero = tuple(jnp.zeros((len(x), *shape)) for shape in shapes)
-        z = vae.infer(params["vae"], mutables["vae"], x, zero, train=False).z
-        return Code(vae.join(z), vae.rest(z))
-
-    def transport(
-        params: Params, mutables: Params, u: Array, start: Array, end: Array
-    ) -> Array:
-        if prior.diffusion is None:
-            return u  # No noise to walk to: the walk is among the latents.
-        field = velocity(prior.diffusion, prior.residual_fn(params, mutables))
-        return flow.solve(lambda u, t, _: field(u, t), u, start, end).y
-
-    def perturb(z0: Array, t: Array, eps: Array) -> Array:
-        return prior.diffusion.perturb(z0, jnp.full(z0.shape[:1], t), eps)
-
-    return tuple(jax.jit(f) for f in (encode, transport, perturb, model.decode))
-
-
-def slerp(a: Array, b: Array, s: Array) -> Array:
-    """Eq. (4) per example for each of the shares ``s`` [k]: [k b *d].
-
-    Where a and b are parallel, the straight line.
-    """
-    flat_a, flat_b = (x.reshape(len(x), -1) for x in (a, b))
-    norms = jnp.linalg.norm(flat_a, axis=1) * jnp.linalg.norm(flat_b, axis=1)
-    cosine = jnp.sum(flat_a * flat_b, 1) / jnp.maximum(norms, 1e-12)
-    angle = jnp.arccos(jnp.clip(cosine, -1.0, 1.0))[None]
-    s = s[:, None]
-    sine = jnp.sin(angle)
-    flat = sine < 1e-4
-    safe = jnp.where(flat, 1.0, sine)
-    first = jnp.where(flat, 1 - s, jnp.sin((1 - s) * angle) / safe)
-    second = jnp.where(flat, s, jnp.sin(s * angle) / safe)
-    shape = first.shape + (1,) * (a.ndim - 1)
-    return first.reshape(shape) * a[None] + second.reshape(shape) * b[None]
-
-
-def round_trips(
-    walk: Walker, x: Array, times: tuple[float, ...], t_end: float, key: Any
-) -> Array:
-    """Eq. (1), decoded, for each time: [k b h w c]. The same noise at every time."""
-    code = walk.encode(x)
-    eps = jax.random.normal(key, code.z0.shape)
-    trips = [
-        walk.transport(walk.perturb(code.z0, t, eps), t, t_end)
-        if t > t_end
-        else code.z0
-        for t in times
-    ]
-    return jnp.stack([walk.decode(Code(z0, code.rest)) for z0 in trips])
-
-
-def interpolate(walk: Walker, a: Code, b: Code, num: int, t_end: float) -> Array:
-    """Eq. (2), decoded: [num b h w c]; its ends are the data points, solved to noise
-    and back."""
-    u1, v1 = (walk.transport(code.z0, t_end, 1.0) for code in (a, b))
-    return _between(walk, Code(u1, a.rest), Code(v1, b.rest), num, t_end)
-
-
-def _between(walk: Walker, a: Code, b: Code, num: int, t_end: float) -> Array:
-    shares = jnp.linspace(0.0, 1.0, num)
-    between = jax.tree.map(lambda x, y: slerp(x, y, shares), a, b)
-    codes = [jax.tree.map(lambda leaf, i=i: leaf[i], between) for i in range(num)]
-    return jnp.stack(
-        [
-            walk.decode(code._replace(z0=walk.transport(code.z0, 1.0, t_end)))
-            for code in codes
-        ]
-    )
-
-
-def traverse(walk: Walker, settings: Exploration, key: Any) -> Array:
-    """Eq. (3), decoded: frames [k num h w c] of a walk that returns to its start."""
-    keys = jax.random.split(key, settings.num_noises)
-    noises = [walk.noise(settings.num, k) for k in keys]
-    legs = [
-        _between(walk, a, b, settings.num_steps, settings.flow.t_end)[:-1]
-        for a, b in zip(noises, noises[1:] + noises[:1], strict=True)
-    ]
-    return jnp.concatenate(legs)
-
-
-def _noise(
-    model: LatentModel, params: Params, mutables: Params, num: int, key: Any
-) -> Code:
-    prior_key, rest_key = jax.random.split(key)
-    shape = (num, *model.vae.prior_shape)
-    if model.prior.diffusion is None:
-        z0 = model.prior.sample(params, mutables, prior_key, shape).z0
-    else:
-        z0 = model.prior.diffusion.prior_sample(prior_key, shape)
-    return Code(z0, model.rest_latents(rest_key, num))
-
-
-def save_gif(
-    path: pathlib.Path, frames: Any, view: View, seconds_per_frame: float = 0.1
-) -> None:
-    """Frames [k n h w c] as a GIF that repeats, n examples in a picture."""
-    grids = [view.picture(np.asarray(frame)) for frame in frames]
-    first, *others = (PILImage.fromarray(g.squeeze()) for g in grids)
-    file = io.BytesIO()
-    milliseconds = round(1000 * seconds_per_frame)
-    first.save(
-        file,
-        format="GIF",
-        save_all=True,
-        append_images=others,
-        duration=milliseconds,
-        loop=0,
-    )
-    path.write_bytes(file.getvalue())
+    def _strip(self, run: EvaluationRun, what: str) -> Figure:
+        picture = run.subject.data.view.path(np.asarray(self.walk(run, what)))
+        return Figure(png=plots.png(picture), alt=what.replace("_", " "))

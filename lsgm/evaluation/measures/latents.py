@@ -14,20 +14,25 @@ prior; both are wrong by as much as the statistics here are off.
 Source: Burda et al., arXiv 1509.00519, section 5.2 (active units).
 """
 
+import dataclasses
 import io
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Canvas
 from scipy import stats
 
 from lsgm import numerics
+from lsgm.evaluation.measures.base import Measure, Needs, require_positive
+from lsgm.evaluation.parts import Result
+from lsgm.evaluation.subject import EvaluationRun
 from lsgm.model import LatentModel
 from lsgm.priors.normal import neg_log_prob
+from lsgm.reports.page import Figure, Metric, Section
 from lsgm.typing import Batch, Params, PRNGKey
 
 ACTIVE = 0.01
@@ -36,7 +41,61 @@ SCALE, MEAN, SKEW, KURTOSIS = (0.67, 1.5), 0.25, 0.5, 1.0
 COLOUR, INK = "#1f5fbf", "#3a4048"
 
 
-class Group(NamedTuple):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LatentStatistics(Measure):
+    """Statistics of the encoder's latents, with warnings.
+
+    Attributes:
+      num_examples: held-out examples that are encoded; None for all.
+    """
+
+    name: ClassVar[str] = "latents"
+
+    num_examples: int | None = 500
+
+    def __post_init__(self) -> None:
+        require_positive(self, "num_examples")
+
+    @property
+    def needs(self) -> Needs:
+        """The examples."""
+        return Needs(num_examples=self.num_examples)
+
+    def run(self, run: EvaluationRun) -> Result:
+        """Statistics and warnings by group, and a picture of all groups."""
+        subject = run.subject
+        groups = groups_of(
+            subject.model,
+            subject.params,
+            subject.mutables,
+            run.held_out(subject.settings.batch_size, self.num_examples),
+            jax.random.key(run.seed),
+        )
+        rows = [describe(group) for group in groups]
+        warnings = [w for row in rows for w in warnings_of(row)]
+        figure = Figure(
+            png=picture(groups),
+            caption="Latents of held-out images, all variables of a group together, "
+            "and the density of N(0, 1).",
+            density=2,
+        )
+        text = " ".join(warnings) or "No warnings."
+        return Result(
+            metrics={"groups": rows, "warnings": warnings},
+            sections=[Section(title="Latents", figures=[figure], text=text)],
+        )
+
+    @classmethod
+    def rows(cls, found: Mapping[str, Any]) -> dict[str, list[Metric]]:
+        """A heading for each group."""
+        return {
+            f"Latents, scale {row['scale']}, group {row['group']} "
+            f"({row['num_examples']} images)": _rows(row)
+            for row in found["groups"]
+        }
+
+
+class LatentGroup(NamedTuple):
     """Latents of one group.
 
     Attributes:
@@ -59,7 +118,7 @@ def groups_of(
     mutables: Params,
     batches: Iterable[Any],
     key: PRNGKey,
-) -> list[Group]:
+) -> list[LatentGroup]:
     """Encode evaluation batches, one draw each.
 
     Args:
@@ -91,12 +150,14 @@ def groups_of(
     joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
     places = [(s, g) for s, gs in enumerate(vae.latent_shapes) for g in range(len(gs))]
     return [
-        Group(s, g, z.reshape(len(z), -1), mean.reshape(len(z), -1), kl, z.shape[-1])
+        LatentGroup(
+            s, g, z.reshape(len(z), -1), mean.reshape(len(z), -1), kl, z.shape[-1]
+        )
         for (s, g), (z, mean, kl) in zip(places, joined, strict=True)
     ]
 
 
-def describe(group: Group) -> dict[str, Any]:
+def describe(group: LatentGroup) -> dict[str, Any]:
     """Statistics of a group, in nats where it is the KL.
 
     ``std_of_channels`` is the least and largest of the channels; ``ks_statistic`` the
@@ -161,12 +222,12 @@ def warnings_of(row: dict[str, Any]) -> list[str]:
     return found
 
 
-def picture(groups: Sequence[Group]) -> bytes:
+def picture(groups: Sequence[LatentGroup]) -> bytes:
     """Histograms of the groups against N(0, 1), as a PNG of two pixels to a point."""
     columns = min(len(groups), 4)
     rows = -(-len(groups) // columns)
     size = (max(2.6 * columns, 4.0), 2.0 * rows)
-    figure = Figure(figsize=size, dpi=200, layout="constrained")
+    figure = Canvas(figsize=size, dpi=200, layout="constrained")
     for index, group in enumerate(groups):
         axes = figure.add_subplot(rows, columns, index + 1)
         edges = np.linspace(-4, 4, 65)
@@ -185,3 +246,34 @@ def picture(groups: Sequence[Group]) -> bytes:
     file = io.BytesIO()
     FigureCanvasAgg(figure).print_png(file)
     return file.getvalue()
+
+
+def _rows(row: Mapping[str, Any]) -> list[Metric]:
+    return [
+        Metric(
+            label="KL to N(0, I)", value=row["kl_nats"], unit="nats", note="by draws"
+        ),
+        Metric(
+            label="Active units",
+            value=row["active_units"],
+            unit=f"of {row['units']}",
+            note="variance of the posterior's mean above 0.01",
+        ),
+        Metric(
+            label="Mean", value=row["mean"], note=_channels(row["mean_of_channels"])
+        ),
+        Metric(
+            label="Standard deviation",
+            value=row["std"],
+            note=_channels(row["std_of_channels"]),
+        ),
+        Metric(label="Skew", value=row["skew"]),
+        Metric(label="Excess kurtosis", value=row["excess_kurtosis"]),
+        Metric(
+            label="Kolmogorov-Smirnov distance to N(0, 1)", value=row["ks_statistic"]
+        ),
+    ]
+
+
+def _channels(ends: list[float]) -> str:
+    return f"channels from {ends[0]:.3g} to {ends[1]:.3g}"

@@ -20,26 +20,33 @@ arXiv 1509.00519 (importance weights).
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
-from typing import Any, Literal, NamedTuple
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lsgm import numerics
-from lsgm.evaluation.measures.bound import bits_per_dim, estimate_mean
+from lsgm.evaluation.measures.base import Measure, Needs, require_positive
+from lsgm.evaluation.measures.bound import LABELS, bits_per_dim, nats_of
+from lsgm.evaluation.parts import Result
+from lsgm.evaluation.subject import EvaluationRun, show_to_hash
 from lsgm.model import LatentModel
 from lsgm.priors import normal
+from lsgm.reports.page import Metric
+from lsgm.reports.rows import bits_rows, describe_examples, nats_row
 from lsgm.samplers.base import require_finite
 from lsgm.samplers.likelihood import Probes, gaussian, rademacher, unit_vectors
 from lsgm.samplers.probability_flow import ProbabilityFlow
+from lsgm.statistics.estimate import estimate_mean
 from lsgm.typing import Array, Batch, Latent, Params, PRNGKey
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Likelihood:
-    """How, and on how much.
+class FlowLikelihood(Measure):
+    """The bound by the ODE's density of the latents, and importance weights.
 
     Attributes:
       num_examples: held-out images; None for all.
@@ -55,6 +62,15 @@ class Likelihood:
       num_probes: random probes per latent, the same for a whole solve.
     """
 
+    name: ClassVar[str] = "likelihood"
+    must_agree: ClassVar[tuple[str, ...]] = (
+        "split",
+        "num_bits",
+        "binarize",
+        "num_examples",
+        "examples_sha256",
+    )
+
     num_examples: int | None = 100
     num_samples: int = 1
     batch_size: int = 50
@@ -64,16 +80,46 @@ class Likelihood:
     num_probes: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("num_examples", "num_samples", "batch_size", "num_probes"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} = {value}: must be at least 1")
+        require_positive(
+            self, "num_examples", "num_samples", "batch_size", "num_probes"
+        )
         if self.loosened is not None and not self.loosened > 1:
             raise ValueError(f"loosened = {self.loosened}: must be above 1, or None")
         if self.probe == "exact" and self.num_probes != 1:
             raise ValueError(
                 f"num_probes = {self.num_probes}: the exact trace has no random probes"
             )
+
+    @property
+    def needs(self) -> Needs:
+        """A prior with a density, and the examples."""
+        return Needs(bound=True, num_examples=self.num_examples)
+
+    def run(self, run: EvaluationRun) -> Result:
+        """Means over images with their errors, and the values of each image."""
+        subject, model = run.subject, run.subject.model
+        seen = hashlib.sha256()
+        terms = terms_of(
+            model,
+            self,
+            subject.params,
+            subject.mutables,
+            show_to_hash(seen, run.held_out(self.batch_size, self.num_examples)),
+            jax.random.key(run.seed),
+        )
+        found = summary(
+            terms, self, None if model.vae.likelihood.density else model.vae.data_shape
+        )
+        found |= run.describe_data() | {"examples_sha256": seen.hexdigest()}
+        values = {"nelbo": terms.nelbo.mean(0)}
+        if self.num_samples > 1:
+            values["importance_weighted"] = importance_weighted(terms.nelbo)
+        return Result(metrics=found, per_example=values)
+
+    @classmethod
+    def rows(cls, found: Mapping[str, Any]) -> dict[str, list[Metric]]:
+        """Bounds with their terms, and how much the tolerance matters."""
+        return {f"Likelihood ({describe_examples(found)})": _rows(found)}
 
     def probes(self, key: PRNGKey, shape: tuple[int, ...]) -> Probes:
         """Probes for latents of ``shape``, batch first."""
@@ -164,7 +210,7 @@ def log_prior_fn(
 
 def terms_of(
     model: LatentModel,
-    settings: Likelihood,
+    settings: FlowLikelihood,
     params: Params,
     mutables: Params,
     batches: Iterable[Any],
@@ -218,7 +264,7 @@ def importance_weighted(nelbo: np.ndarray) -> np.ndarray:
 
 
 def summary(
-    terms: Terms, settings: Likelihood, image_shape: tuple[int, ...] | None
+    terms: Terms, settings: FlowLikelihood, image_shape: tuple[int, ...] | None
 ) -> dict[str, Any]:
     """Means over images with standard errors: nats, and bits/dim of the bounds.
 
@@ -269,6 +315,40 @@ def _stack(*draws: Array) -> np.ndarray:
     return np.stack([np.asarray(draw, np.float64) for draw in draws])
 
 
-def _nats(values: np.ndarray) -> dict[str, float]:
-    mean, error = estimate_mean(values)
-    return {"nats": mean, "standard_error": error}
+def _nats(values: np.ndarray) -> dict[str, Any]:
+    return nats_of(estimate_mean(values))
+
+
+def _rows(found: Mapping[str, Any]) -> list[Metric]:
+    solved = "rtol" in found
+    random = solved and found["probe"] != "exact"
+    how, bound = "exact", "upper bound on -log p(x)"
+    if solved:
+        trace = f"{found['num_probes']} {found['probe']}" if random else "exact"
+        how = f"ODE, rtol {found['rtol']:g}, trace: {trace}"
+    rows = [
+        nats_row(LABELS["nelbo"], found["nelbo"], bound, "likelihood/nelbo", "lower"),
+        *bits_rows(LABELS["nelbo"], found["nelbo"], found),
+        nats_row(LABELS["reconstruction"], found["reconstruction"]),
+        nats_row(LABELS["neg_entropy"], found["neg_entropy"]),
+        nats_row("-log p(z)", found["cross_entropy"], how),
+    ]
+    if "importance_weighted" in found:
+        weighted, k = found["importance_weighted"], found["num_samples"]
+        label = f"Importance-weighted, K = {k}"
+        note = "optimistic: probes are random" if random else bound
+        rows += [
+            nats_row(label, weighted, note, "likelihood/importance_weighted", "lower"),
+            *bits_rows(label, weighted, found),
+        ]
+    if solved:
+        calls = Metric(
+            label="Network calls", value=found["nfe"], unit="per image", better="lower"
+        )
+        rows.append(calls)
+    if "loosened" in found:
+        other = found["loosened"]
+        note = f"same latents and probes; {other['nfe']:g} network calls"
+        label = f"Change of the negative ELBO at rtol {other['rtol']:g}"
+        rows.append(nats_row(label, other["difference"], note))
+    return rows

@@ -19,14 +19,18 @@ Source: Meehan, Chaudhuri, Dasgupta, arXiv 2004.05675.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.stats import mannwhitneyu
 
+from lsgm.evaluation.measures.base import Measure, Needs, require_positive
+from lsgm.evaluation.parts import Result
+from lsgm.evaluation.subject import EvaluationRun
+from lsgm.features.real_images import real_images, some_real_images
 from lsgm.reports import plots
-from lsgm.reports.page import Figure, Section
+from lsgm.reports.page import Figure, Metric, Section
 from lsgm.statistics.nearest import Nearest, Neighbours
 from lsgm.typing import Float, UInt8
 
@@ -38,8 +42,8 @@ COLUMNS = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Memorization:
-    """How much is looked at.
+class Memorization(Measure):
+    """Samples, and held-out images, against their nearest training images.
 
     Attributes:
       num_images: samples, and held-out images, at most.
@@ -47,14 +51,68 @@ class Memorization:
       num_shown: samples on the sheet, those that are nearest to a training image.
     """
 
+    name: ClassVar[str] = "memorization"
+    must_agree: ClassVar[tuple[str, ...]] = (
+        "num_samples",
+        "num_held_out",
+        "num_train",
+        "held_out_split",
+    )
+    card_must_agree: ClassVar[tuple[str, ...]] = ("extractor_provenance", "data")
+
     num_images: int = 500
     num_neighbours: int = 3
     num_shown: int = 12
 
     def __post_init__(self) -> None:
-        for name in ("num_images", "num_neighbours", "num_shown"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: must be at least 1")
+        require_positive(self, "num_images", "num_neighbours", "num_shown")
+
+    @property
+    def needs(self) -> Needs:
+        """Features, and the images that are looked up."""
+        return Needs(extractor=True, num_images=self.num_images)
+
+    def run(self, run: EvaluationRun) -> Result:
+        """Eqs. (2) and (3) in either space, and the sheet of the nearest."""
+        settings, data = run.subject.settings, run.subject.data
+        samples = run.generated.images[: self.num_images]
+        bits, split = settings.reference_bits, settings.baseline_split
+        held_out = some_real_images(data, split, len(samples), num_bits=bits)
+        found = neighbours(
+            np.concatenate([samples, held_out]),
+            real_images(data, "train", settings.batch_size, num_bits=bits),
+            settings.extractor,
+            self.num_neighbours,
+        )
+        num = len(samples)
+        metrics: dict[str, Any] = {
+            space: compared(near.distances[:num, 0], near.distances[num:, 0])
+            for space, near in found.items()
+        }
+        metrics |= {
+            "num_samples": num,
+            "num_held_out": len(held_out),
+            "num_train": data.num_examples("train"),
+            "held_out_split": split,
+            "extractor": settings.extractor.name,
+        }
+        own = {space: of_first(near, num) for space, near in found.items()}
+
+        def take(indices: np.ndarray) -> np.ndarray:
+            return data.open("train").take(indices)["levels"]
+
+        section = sheet(samples, own, take, self.num_shown)
+        return Result(metrics=metrics, sections=[section])
+
+    @classmethod
+    def rows(cls, found: Mapping[str, Any]) -> dict[str, list[Metric]]:
+        """Eqs. (2) and (3) in either space."""
+        where = (
+            f"{found['num_samples']} samples, {found['num_held_out']} images of split "
+            f"{found['held_out_split']}, {found['num_train']} training images"
+        )
+        rows = [row for space in SPACES for row in _rows(space, found[space])]
+        return {f"Memorization ({where})": rows}
 
 
 def neighbours(
@@ -135,3 +193,20 @@ def _row(
     )
     wide = np.concatenate([gap, gap], axis=1)
     return np.concatenate([own, gap, *near, wide], axis=1)
+
+
+def _rows(space: str, found: Mapping[str, float]) -> list[Metric]:
+    medians = f"{found['median_samples']:.3g} against {found['median_held_out']:.3g}"
+    return [
+        Metric(
+            label=f"Nearer to a training image than held-out images, {space}",
+            value=found["nearer"],
+            unit="of pairs",
+            note=f"0.5 is as near; median distances {medians}",
+        ),
+        Metric(
+            label=f"Mann-Whitney z, {space}",
+            value=found["z"],
+            note="below -2 or so: copies",
+        ),
+    ]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lsgm.data.views import ImageView
-from lsgm.evaluation.measures import exploration
+from lsgm.evaluation import walks
 from lsgm.evaluation.measures.exploration import Exploration
 from lsgm.model import LatentModel
 from lsgm.samplers.probability_flow import ProbabilityFlow
@@ -24,7 +24,7 @@ def _walk():
     params, mutables = small.variables()
     # The network's share raised from 0.002, so that the ODE moves what it is given.
     own = {**params["prior"], "mixing_logit": params["prior"]["mixing_logit"] + 4.0}
-    return exploration.walker(MODEL, {**params, "prior": own}, mutables, FLOW)
+    return walks.walker(MODEL, {**params, "prior": own}, mutables, FLOW)
 
 
 def _data():
@@ -47,9 +47,7 @@ def test_there_and_back_are_the_latents():
 
 def test_round_trip_of_no_length_is_the_reconstruction():
     times, key = (FLOW.t_end, 2e-5, 0.9), jax.random.key(3)
-    at_end, near, far = exploration.round_trips(
-        _walk(), _data(), times, FLOW.t_end, key
-    )
+    at_end, near, far = walks.round_trips(_walk(), _data(), times, FLOW.t_end, key)
     decoded = _walk().decode(_code())
     np.testing.assert_array_equal(at_end, decoded)
     np.testing.assert_allclose(near, decoded, atol=0.05)
@@ -60,10 +58,10 @@ def test_round_trip_of_no_length_is_the_reconstruction():
 
 def test_ends_of_an_interpolation_are_round_trips_of_the_data():
     a, b = (jax.tree.map(lambda z, p=p: z[p], _code()) for p in (slice(2), slice(2, 4)))
-    walked = exploration.interpolate(_walk(), a, b, 3, FLOW.t_end)
+    walked = walks.interpolate(_walk(), a, b, 3, FLOW.t_end)
     np.testing.assert_allclose(walked[0], _walk().decode(a), atol=5e-3)
     np.testing.assert_allclose(walked[-1], _walk().decode(b), atol=5e-3)
-    again = exploration.interpolate(_walk(), a, b, 3, FLOW.t_end)
+    again = walks.interpolate(_walk(), a, b, 3, FLOW.t_end)
     np.testing.assert_array_equal(walked, again)
 
 
@@ -72,7 +70,7 @@ def test_slerp_keeps_length_and_angle():
     a, b = rng.normal(size=(2, 5, 2, 3))
     a, b = (x / np.linalg.norm(x, axis=(1, 2), keepdims=True) for x in (a, b))
     a, b = (jnp.asarray(x, jnp.float32) for x in (a, b))
-    way = exploration.slerp(a, b, jnp.linspace(0.0, 1.0, 5))
+    way = walks.slerp(a, b, jnp.linspace(0.0, 1.0, 5))
     np.testing.assert_allclose(way[0], a, atol=1e-6)
     np.testing.assert_allclose(way[-1], b, atol=1e-6)
     np.testing.assert_allclose(jnp.linalg.norm(way, axis=(2, 3)), 1, atol=1e-5)
@@ -80,13 +78,13 @@ def test_slerp_keeps_length_and_angle():
     np.testing.assert_allclose(
         steps, jnp.broadcast_to(steps[:1], steps.shape), atol=1e-5
     )
-    same = exploration.slerp(a, a, jnp.linspace(0.0, 1.0, 3))
+    same = walks.slerp(a, a, jnp.linspace(0.0, 1.0, 3))
     np.testing.assert_allclose(same, jnp.stack([a] * 3), atol=1e-6)
 
 
 def test_gif_holds_the_frames(tmp_path):
     frames = np.linspace(0, 1, 4)[:, None, None, None, None] * np.ones((1, 2, 8, 8, 1))
-    exploration.save_gif(tmp_path / "walk.gif", frames, ImageView())
+    walks.save_gif(tmp_path / "walk.gif", frames, ImageView())
     with Image.open(tmp_path / "walk.gif") as file:
         assert file.n_frames == 4 and file.info["loop"] == 0
 

@@ -56,7 +56,7 @@ def _row(scale=0, **moments):
     if moments.get("square"):
         z = (z**2 - 1) / 2**0.5
     kl = np.full(3000, 1.0)
-    return latents.describe(latents.Group(scale, 0, z, z, kl, 2))
+    return latents.describe(latents.LatentGroup(scale, 0, z, z, kl, 2))
 
 
 @pytest.mark.parametrize(

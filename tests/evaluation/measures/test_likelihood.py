@@ -8,7 +8,7 @@ import pytest
 
 from lsgm.config import ConfigError, build
 from lsgm.evaluation.measures.likelihood import (
-    Likelihood,
+    FlowLikelihood,
     importance_weighted,
     summary,
     terms_of,
@@ -18,7 +18,6 @@ from lsgm.objectives.time_sampling import Uniform
 from lsgm.objectives.weighting import Unweighted
 from lsgm.priors.normal import StandardNormal
 from lsgm.priors.score import ScorePrior
-from lsgm.reports.tables import likelihood_rows
 from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.sdes.vpsde import VPSDE
 from tests.evaluation import linear
@@ -34,7 +33,7 @@ SCORE = ScorePrior(
     sampler=FLOW,
     mixed=False,
 )
-EXACT = Likelihood(flow=FLOW, probe="exact", batch_size=4)
+EXACT = FlowLikelihood(flow=FLOW, probe="exact", batch_size=4)
 WRONG = dict(gain=0.8, finer=0.4, slope=0.5, width=0.6)
 
 
@@ -73,7 +72,7 @@ def test_weights_under_the_posterior_are_the_density(prior, variance):
 
 
 def test_importance_weights_bound_log_p_and_tighten():
-    settings = Likelihood(num_samples=512, batch_size=100)
+    settings = FlowLikelihood(num_samples=512, batch_size=100)
     nelbo = measure(StandardNormal(), WRONG, settings, num=100).nelbo
     exact = linear.neg_log_prob(linear.images(100), 0.8, 0.4, 1.0)
     gaps = [
@@ -89,7 +88,7 @@ def test_importance_weights_bound_log_p_and_tighten():
 def test_negative_elbo_is_its_closed_form():
     """Each part, for q that is not the posterior, in the mean over latents."""
     num = 2000
-    settings = Likelihood(num_samples=num, batch_size=3)
+    settings = FlowLikelihood(num_samples=num, batch_size=3)
     values = measure(StandardNormal(), WRONG, settings, num=3).values
     x = 2.0 * linear.images(3) / 255 - 1.0
     gain, finer, slope, width = WRONG.values()
@@ -158,7 +157,7 @@ def test_table_says_what_is_a_bound(solved):
     for probe, word in (("exact", "upper bound"), ("rademacher", "optimistic")):
         changed = dataclasses.replace(settings, probe=probe, num_probes=1)
         found = summary(terms, changed, linear.SHAPE)
-        (rows,) = likelihood_rows(found | {"num_bits": 5, "split": "test"}).values()
+        (rows,) = FlowLikelihood.rows(found | {"num_bits": 5, "split": "test"}).values()
         by_label = {row.label: row for row in rows if row.unit == "nats"}
         assert word in by_label["Importance-weighted, K = 3"].note
         assert "upper bound" in by_label["Negative ELBO"].note
@@ -166,11 +165,11 @@ def test_table_says_what_is_a_bound(solved):
 
 
 def test_exact_prior_solves_nothing():
-    settings = Likelihood(batch_size=4)
+    settings = FlowLikelihood(batch_size=4)
     terms = measure(StandardNormal(), WRONG, settings, num=4)
     found = summary(terms, settings, linear.SHAPE)
     assert found["nfe"] == 0 and "loosened" not in found and "rtol" not in found
-    rows = likelihood_rows(found | {"num_bits": 8, "split": "test"})
+    rows = FlowLikelihood.rows(found | {"num_bits": 8, "split": "test"})
     assert not any("Network" in row.label for row in sum(rows.values(), []))
 
 
@@ -184,7 +183,10 @@ def test_exact_prior_solves_nothing():
     ],
 )
 def test_impossible_settings_are_refused(field, value, message):
-    spec = {"target": "lsgm.evaluation.measures.likelihood:Likelihood", field: value}
+    spec = {
+        "target": "lsgm.evaluation.measures.likelihood:FlowLikelihood",
+        field: value,
+    }
     if field == "num_probes":
         spec["probe"] = "exact"
     with pytest.raises(ConfigError, match=message):

@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 
 from lsgm.config import ConfigError
-from lsgm.evaluation.measures import realism
+from lsgm.evaluation.measures.distances import Distances
 from lsgm.evaluation.measures.memorization import Memorization
 from lsgm.evaluation.parts import Result
+from lsgm.evaluation.sampling import Drawn
 from lsgm.evaluation.settings import Evaluation
-from lsgm.evaluation.subject import Generated, Run, Subject
+from lsgm.evaluation.subject import EvaluationRun, Subject
 from lsgm.features import reference
 from lsgm.features.real_images import real_images
 from lsgm.features.reference import Reference
-from lsgm.reports.tables import distance_rows, memorization_rows
 from lsgm.statistics.frechet import frechet, moments
 from tests.features.test_reference import DATA, Pooled
 
-SETTINGS = Evaluation(
-    extractor=Pooled(), memorization=Memorization(num_images=60, num_shown=3)
-)
+DISTANCES = Distances()
+MEMORIZATION = Memorization(num_images=60, num_shown=3)
+SETTINGS = Evaluation(extractor=Pooled(), measures=(DISTANCES, MEMORIZATION))
 
 
 def _images(split):
@@ -31,15 +31,20 @@ def _images(split):
 
 def _run(samples, settings=SETTINGS):
     model = types.SimpleNamespace()
-    run = Run(Subject(model, {}, {}, DATA, settings, {}, {}), 0)
+    run = EvaluationRun(Subject(model, {}, {}, DATA, settings, {}, {}), 0)
     calls = np.ones(len(samples), np.int32)
-    run.__dict__["generated"] = Generated(samples, calls, Pooled()(samples))
+    run.__dict__["generated"] = Drawn(samples, calls, features=Pooled()(samples))
     return run
+
+
+def _rows(found):
+    (rows,) = DISTANCES.rows(found).values()
+    return rows
 
 
 @pytest.fixture(scope="module")
 def good():
-    return realism.distance_part(_run(_images("train")[:400])).metrics
+    return DISTANCES.run(_run(_images("train")[:400])).metrics
 
 
 def test_numbers_are_those_of_the_measures(good):
@@ -67,7 +72,7 @@ def test_training_images_are_as_real_as_held_out_ones(good):
 
 def test_blurred_noise_is_not(good):
     noise = np.random.default_rng(0).random((400, 28, 28, 1), np.float32)
-    bad = realism.distance_part(_run(noise)).metrics["samples"]
+    bad = DISTANCES.run(_run(noise)).metrics["samples"]
     for name in ("frechet", "kernel"):
         better = good["samples"][name]
         assert bad[name]["value"] > better["value"] + 10 * better["standard_error"]
@@ -80,14 +85,14 @@ def test_a_file_gives_the_same_numbers(good, tmp_path):
     reference.write(path, built)
     settings = dataclasses.replace(SETTINGS, reference=Reference(path=str(path)))
     run = _run(_images("train")[:400], settings)
-    realism.check(run.subject)
-    found = realism.distance_part(run).metrics
+    run.subject.settings.reference_statistics(DATA)
+    found = DISTANCES.run(run).metrics
     for who in ("samples", "real"):
         for name, estimate in good[who].items():
             assert found[who][name] == pytest.approx(estimate, rel=1e-4), name
     changed = dataclasses.replace(settings, reference_bits=5)
     with pytest.raises(ConfigError, match="num_bits = 8"):
-        realism.check(run.subject._replace(settings=changed))
+        changed.reference_statistics(DATA)
 
 
 def test_a_part_of_the_features_leaves_the_other_split_as_it_is(tmp_path):
@@ -95,25 +100,25 @@ def test_a_part_of_the_features_leaves_the_other_split_as_it_is(tmp_path):
     options = dict(num_bits=8, batch_size=77, num_features=200)
     reference.write(path, reference.build(DATA, "test", Pooled(), **options))
     settings = dataclasses.replace(SETTINGS, reference=Reference(path=str(path)))
-    found = realism.distance_part(_run(_images("train")[:400], settings)).metrics
+    found = DISTANCES.run(_run(_images("train")[:400], settings)).metrics
     assert found["real_images"] == "split validation"
     assert found["num_reference"] == 500
 
 
 def test_the_references_own_split_is_no_yardstick():
     settings = dataclasses.replace(SETTINGS, baseline_split="test")
-    found = realism.distance_part(_run(_images("train")[:400], settings)).metrics
+    found = DISTANCES.run(_run(_images("train")[:400], settings)).metrics
     assert "real" not in found
-    assert [row.note for row in distance_rows(found)] == [""] * 7
+    assert [row.note for row in _rows(found)] == [""] * 7
 
 
 def test_too_few_samples_are_not_measured():
-    found = realism.distance_part(_run(_images("train")[:8])).metrics
-    assert found["samples"] == {} and distance_rows(found) == []
+    found = DISTANCES.run(_run(_images("train")[:8])).metrics
+    assert found["samples"] == {} and _rows(found) == []
 
 
 def test_rows_show_errors_and_real_images_beside(good):
-    rows = {row.label: row for row in distance_rows(good)}
+    rows = {row.label: row for row in _rows(good)}
     row = rows["FD_400 (pooled pixels)"]
     assert row.value == good["samples"]["frechet"]["value"]
     assert row.standard_error == good["samples"]["frechet"]["standard_error"]
@@ -125,7 +130,7 @@ def test_rows_show_errors_and_real_images_beside(good):
 def test_copies_of_training_images_are_found():
     noise = np.random.default_rng(0).random((60, 28, 28, 1), np.float32)
     copies = (_images("train")[100:160] + 0.01 * noise).clip(0, 1)
-    result = realism.memorization_part(_run(copies))
+    result = MEMORIZATION.run(_run(copies))
     assert isinstance(result, Result)
     for space in ("features", "pixels"):
         assert result.metrics[space]["z"] < -5
@@ -133,12 +138,12 @@ def test_copies_of_training_images_are_found():
     counts = ("num_samples", "num_held_out", "num_train")
     assert [result.metrics[name] for name in counts] == [60, 60, 4000]
     assert len(result.sections[0].figures) == 2
-    (heading, rows), *_ = memorization_rows(result.metrics).items()
+    (heading, rows), *_ = MEMORIZATION.rows(result.metrics).items()
     assert heading.startswith("Memorization (60 samples, 60 images of split validation")
     assert len(rows) == 4
 
 
 def test_held_out_images_are_no_copies():
-    metrics = realism.memorization_part(_run(_images("test")[:60])).metrics
+    metrics = MEMORIZATION.run(_run(_images("test")[:60])).metrics
     for space in ("features", "pixels"):
         assert abs(metrics[space]["z"]) < 3
