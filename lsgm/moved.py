@@ -3,6 +3,9 @@
 Checkpoints and ``config.json`` name classes by path. An entry here stays for good.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 # (module then, module now, classes)
 _MOVES = (
     ("data.arrays", "data.sources.arrays", ("Npz",)),
@@ -27,8 +30,22 @@ _MOVES = (
     ("experiment", "runs.experiment", ("Experiment",)),
     ("kl_balance", "objectives.kl_balance", ("KLSchedule",)),
 )
+# (module, class then, class now)
+_RENAMES = (
+    ("objectives.weighting", "Likelihood", "LikelihoodWeighting"),
+    ("samplers.grids", "Uniform", "UniformGrid"),
+)
 MOVED = {
     f"lsgm.{then}:{name}": f"lsgm.{now}:{name}"
     for then, now, names in _MOVES
     for name in names
-}
+} | {f"lsgm.{place}:{then}": f"lsgm.{place}:{now}" for place, then, now in _RENAMES}
+
+
+def name_anew(config: Any) -> Any:
+    """A config with every class under the path of today."""
+    if isinstance(config, Mapping):
+        return {key: name_anew(value) for key, value in config.items()}
+    if isinstance(config, list | tuple):
+        return type(config)(map(name_anew, config))
+    return MOVED.get(config, config) if isinstance(config, str) else config

@@ -17,6 +17,8 @@ LEVELS = {
     "lsgm.moved": 0,
     "lsgm.numerics": 1,
     "lsgm.config": 1,
+    "lsgm.files": 1,
+    "lsgm.optional": 1,
     "lsgm.sdes": 2,
     "lsgm.distributions": 2,
     "lsgm.data": 2,
@@ -230,3 +232,26 @@ def test_a_command_defines_each_flag_once(path):
         and isinstance(call.args[0], ast.Constant)
     ]
     assert sorted(names) == sorted(set(names))
+
+
+# Still named twice; the lead empties this when the branches that rename them are in.
+TWICE = {
+    "Draws",
+    "Entry",
+    "Estimate",
+    "Generated",
+    "Group",
+    "Likelihood",
+    "Mean",
+    "Row",
+    "Run",
+}
+
+
+def test_every_class_has_a_name_of_its_own():
+    places: dict[str, list[str]] = {}
+    for path in sources("lsgm", "experiments"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(module(path))
+    assert {n: p for n, p in places.items() if len(p) > 1 and n not in TWICE} == {}

@@ -23,7 +23,7 @@ class FileError(ValueError):
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:
-    """The fields of ``lsgm.interop.files.Published``.
+    """The fields of ``lsgm.interop.files.PublishedRun``.
 
     A file with the prior's optimiser holds the prior's raw weights, and the averaged
     ones in the optimiser; one without holds averaged ones.

@@ -31,7 +31,7 @@ class Weighting(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Likelihood(Weighting):
+class LikelihoodWeighting(Weighting):
     """g^2 / (2 var): the bound."""
 
     def __call__(self, sde: SDE, t: Time) -> Time:
