@@ -58,11 +58,10 @@ OWNERS = {
     "jax.pmap": ("lsgm.training.parallel",),
     "absl": ("experiments",),
     "safetensors": ("lsgm.interop.files",),
-    "torch": ("lsgm.interop.torch_file",),
     "jinja2": ("lsgm.reports.templates",),
 }
 # What the project does without.
-ABSENT = ("torchvision", "tensorflow", "clu", "keras")
+ABSENT = ("torch", "torchvision", "tensorflow", "clu", "keras")
 CONFIGS_IMPORT = (
     "__future__",
     "json",

@@ -17,7 +17,7 @@ import safetensors
 import safetensors.numpy
 
 from lsgm.files import write_arrays, write_file
-from lsgm.interop import torch_file, torch_state
+from lsgm.interop import torch_file, torch_run
 from lsgm.interop.torch_file import FileError
 
 VAE, PRIOR = "vae_state_dict.", "dae_state_dict."
@@ -56,7 +56,7 @@ def read(path: pathlib.Path, args: Mapping[str, Any] | None = None) -> Published
     if not path.is_file():
         raise FileError(f"{path}: no such file")
     if path.suffix in TORCH:
-        found = PublishedRun(**torch_file.read(path))
+        found = PublishedRun(**torch_run.read(path))
     elif path.suffix in (".npz", ".safetensors"):
         tensors, words = (_npz if path.suffix == ".npz" else _safetensors)(path)
         found = _assemble(path, tensors, words)
@@ -69,8 +69,7 @@ def read(path: pathlib.Path, args: Mapping[str, Any] | None = None) -> Published
 
 
 def read_state(path: pathlib.Path) -> State:
-    """A file that is nothing but a state dictionary, by its suffix; PyTorch is not
-    needed.
+    """A file that is nothing but a state dictionary, by its suffix.
 
     Raises:
       FileError: unreadable, unsafe, or something else.
@@ -78,7 +77,7 @@ def read_state(path: pathlib.Path) -> State:
     if not path.is_file():
         raise FileError(f"{path}: no such file")
     if path.suffix in TORCH:
-        return torch_state.read(path)
+        return torch_file.read_state(path)
     if path.suffix not in (".npz", ".safetensors"):
         raise FileError(f"{path}: known are .npz, .safetensors and {', '.join(TORCH)}")
     return (_npz if path.suffix == ".npz" else _safetensors)(path)[0]
