@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from lsgm.runs import experiment as experiments
 from lsgm.config import plain
 from lsgm.evaluation import evaluate, provenance
 from lsgm.evaluation.measures import realism
 from lsgm.evaluation.subject import Subject
-from lsgm.runs.experiment import Experiment
 from lsgm.model import LatentModel
+from lsgm.runs import experiment as experiments
+from lsgm.runs.experiment import Experiment
 from lsgm.training import checkpoints
 from lsgm.typing import Params
 

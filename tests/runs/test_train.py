@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from configs.pieces import piece
-from lsgm.runs import experiment, train, restore
 from lsgm.config import ConfigError
 from lsgm.evaluation import evaluate, monitor, provenance, sampling
-from lsgm.training.records import read_records
+from lsgm.runs import experiment, restore, train
 from lsgm.training import inactive, loop
 from lsgm.training.checkpoints import read
+from lsgm.training.records import read_records
 from tests import tiny
 
 pytestmark = pytest.mark.slow
