@@ -20,6 +20,7 @@ from lsgm.evaluation.measures import exploration, walks
 from lsgm.evaluation.measures.exploration import Exploration
 from lsgm.evaluation.subject import Run
 from lsgm.reports import plots
+from lsgm.runs.experiment import name_data_keys
 from lsgm.runs.restore import restore, subject_of
 from lsgm.training.checkpoints import CheckpointError
 
@@ -62,9 +63,10 @@ def main(argv: list[str]) -> None:
         restored = restore(path, average=_AVERAGE.value)
         run = Run(subject_of(restored, seed=_SEED.value), _SEED.value)
         out.mkdir(parents=True, exist_ok=True)
-        for what in _WHAT.value:
-            images = np.asarray(walks.pictures(run, settings, what))
-            print(_write(out, what, images))
+        with name_data_keys(restored.experiment.data):
+            for what in _WHAT.value:
+                images = np.asarray(walks.pictures(run, settings, what))
+                print(_write(out, what, images))
     except (ConfigError, CheckpointError, ValueError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
 

@@ -184,6 +184,13 @@ def test_right_imports_pass(name, line):
     assert not complaints(name, ast.parse(line))
 
 
+@pytest.mark.parametrize("path", sources("lsgm/data"), ids=module)
+def test_data_know_no_config(path):
+    """Their errors name arguments; ``lsgm.runs.experiment`` adds the keys."""
+    found = {i for i in imports(ast.parse(path.read_text())) if within(i, "lsgm.config")}
+    assert found <= {"lsgm.config.nearest"}
+
+
 def test_every_module_has_its_level():
     stray = [m for m in map(module, sources("lsgm")) if place(m) == "lsgm" != m]
     assert not stray, "give it a place in LEVELS"

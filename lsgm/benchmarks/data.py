@@ -46,7 +46,7 @@ def measure(data: Data, seconds: float) -> Rates:
     """Time batches of split "train", ``seconds`` for each of the two rates.
 
     Raises:
-      ConfigError: as ``Data.open``.
+      DataError: as ``Data.open``.
     """
     streamed = dataclasses.replace(data, cache_bytes=0)
     size = min(BATCH, streamed.num_examples("train"))

@@ -25,8 +25,8 @@ from typing import Any, Literal
 import grain
 import numpy as np
 
-from lsgm.config import ConfigError
 from lsgm.data.draws import Draws, permutation
+from lsgm.data.errors import DataError
 from lsgm.data.fit import Filter, Fit
 from lsgm.data.sources.base import Source
 from lsgm.data.store import Store
@@ -190,13 +190,13 @@ class Data:
         """Shuffled batches of split ``train``; ``batch_size`` counts all processes.
 
         Raises:
-          ConfigError: before anything is compiled, for all that ``open`` raises and
+          DataError: before anything is compiled, for all that ``open`` raises and
             for a batch larger than the split.
         """
         store = self.open("train")
         if batch_size > len(store):
-            message = f"split 'train' of config.data.source has {len(store)} examples"
-            raise ConfigError("batch_size", batch_size, message)
+            message = f"split 'train' has {len(store)} examples"
+            raise DataError("batch_size", batch_size, message)
         return TrainBatches(
             store=store,
             transforms=((Flip(),) if self.flip else ()) + self._levels,
@@ -217,8 +217,8 @@ class Data:
         store = self.open(split)
         num_examples = len(store) if num_examples is None else num_examples
         if not 1 <= num_examples <= len(store):
-            message = f"split {split!r} of config.data.source has 1 to {len(store)}"
-            raise ConfigError("evaluation.num_examples", num_examples, message)
+            message = f"split {split!r} has 1 to {len(store)}"
+            raise DataError("num_examples", num_examples, message)
         return EvalBatches(
             store=store,
             transforms=self._levels,
@@ -244,8 +244,8 @@ class Data:
         """A split, checked and ready; the second call is free.
 
         Raises:
-          ConfigError: wrong path, empty folder, unreadable or wrongly sized image,
-            missing split; names the file and the key.
+          DataError: wrong path, empty folder, unreadable or wrongly sized image,
+            missing split; names the file and the argument.
         """
         if split not in self._stores:
             self._stores[split] = self._open(split)
@@ -273,7 +273,7 @@ class Data:
     def _slice(self, batch_size: int, index: int, count: int) -> dict[str, int]:
         if batch_size < 1 or batch_size % count:
             message = f"must be a positive multiple of the {count} processes"
-            raise ConfigError("batch_size", batch_size, message)
+            raise DataError("batch_size", batch_size, message)
         return dict(
             batch_size=batch_size,
             process_index=index,

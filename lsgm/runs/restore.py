@@ -119,8 +119,9 @@ def measure(restored: Restored, *, seed: int, out: pathlib.Path) -> None:
     """
     experiments.check_data(restored.experiment)
     subject = subject_of(restored, seed=seed)
-    realism.check(subject)
-    evaluate.write(subject, evaluate.measure(subject, seed, out), out)
+    with experiments.name_data_keys(subject.data):
+        realism.check(subject)
+        evaluate.write(subject, evaluate.measure(subject, seed, out), out)
 
 
 def card_of(restored: Restored, *, seed: int) -> dict[str, Any]:

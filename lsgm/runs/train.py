@@ -19,7 +19,7 @@ from lsgm.config import plain
 from lsgm.evaluation import monitor
 from lsgm.files import write_file
 from lsgm.moved import name_anew
-from lsgm.runs.experiment import Experiment
+from lsgm.runs.experiment import Experiment, name_data_keys
 from lsgm.training import inactive
 from lsgm.training import state as states
 from lsgm.training.best import Best
@@ -49,12 +49,13 @@ def train(
     Raises:
       WorkdirError: the workdir was started with another config; the message
         lists the differences.
+      ConfigError: an example that cannot be read; names the key.
       Interrupted: asked to stop by a signal; the state is saved.
     """
     resolved = json.loads(json.dumps(plain(config)))
     claim(workdir, resolved)
     carried: TrainState | None = None
-    with stop_on_signals() as stop:
+    with stop_on_signals() as stop, name_data_keys(experiment.data):
         for index, name in enumerate(experiment.stage_order):
             key = jax.random.fold_in(jax.random.key(experiment.seed), index)
             meta = describe_run(resolved, name)

@@ -27,7 +27,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from tqdm import tqdm
 
-from lsgm.config import ConfigError
+from lsgm.data.errors import DataError
 from lsgm.data.fit import Fit
 from lsgm.data.sources.base import Examples
 
@@ -83,7 +83,7 @@ class PartEncoder:
         """Write the file of a part; returns how many examples it covers.
 
         Raises:
-          ConfigError: an image does not fit, or is unreadable and not to be skipped.
+          DataError: an image does not fit, or is unreadable and not to be skipped.
           ValueError: a negative label.
         """
         partial = self.folder / f"{part.file}.{os.getpid()}"
@@ -93,7 +93,7 @@ class PartEncoder:
             for i in range(part.start, part.stop):
                 try:
                     example = self.splits[part.split][i]
-                except ConfigError as error:
+                except DataError as error:
                     if not self.skip:
                         raise
                     name = self.splits[part.split].name(i)
@@ -113,7 +113,7 @@ def encode(encoder: PartEncoder, num_processes: int, title: str) -> int:
     """Encode the parts that are missing; returns how many examples they cover.
 
     Raises:
-      ConfigError, ValueError: as ``PartEncoder.encode``; finished parts stay.
+      DataError, ValueError: as ``PartEncoder.encode``; finished parts stay.
     """
     parts = encoder.parts()
     todo = [part for part in parts if not (encoder.folder / part.file).exists()]

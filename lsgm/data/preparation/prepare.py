@@ -26,7 +26,7 @@ from tensorflow_datasets.core import registered
 from tqdm import tqdm
 
 import lsgm
-from lsgm.config import ConfigError
+from lsgm.data.errors import DataError
 from lsgm.data.fit import Fit
 from lsgm.data.preparation import manifest, parts
 from lsgm.data.sources.base import Examples
@@ -67,7 +67,7 @@ def prepare(
       about: what ``preparation.json`` is to say of the images' origin.
 
     Raises:
-      ConfigError: an image that does not fit, or is unreadable; names the file.
+      DataError: an image that does not fit, or is unreadable; names the file.
       ValueError: no split, an empty one, a negative label, or another preparation
         of that version is unfinished.
       FileExistsError: that version of the set is there already.
@@ -108,7 +108,7 @@ def _fit_of_first(splits: Mapping[str, Examples], skip: bool) -> Fit:
             try:
                 shape = examples.shape(i)
                 return Fit(image_shape=shape, grey=False, resize="none")
-            except ConfigError:
+            except DataError:
                 if not skip:
                     raise
     raise ValueError("no image is readable")

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from lsgm.config import ConfigError
+from lsgm.data.errors import DataError
 from lsgm.data.sources.mnist5k import FOLDER, MNIST5k
 
 
@@ -42,9 +42,9 @@ def test_provenance_names_the_shipped_bytes():
 
 
 def test_unknown_split():
-    with pytest.raises(ConfigError, match="mnist5k has no split 'dev'") as error:
+    with pytest.raises(DataError, match="mnist5k has no split 'dev'") as error:
         MNIST5k().open("dev")
-    assert error.value.key == "data.source"
+    assert error.value.argument == "split"
     for split in MNIST5k().splits():
         assert split in str(error.value)
 
