@@ -187,7 +187,9 @@ def test_right_imports_pass(name, line):
 @pytest.mark.parametrize("path", sources("lsgm/data"), ids=module)
 def test_data_know_no_config(path):
     """Their errors name arguments; ``lsgm.runs.experiment`` adds the keys."""
-    found = {i for i in imports(ast.parse(path.read_text())) if within(i, "lsgm.config")}
+    found = {
+        i for i in imports(ast.parse(path.read_text())) if within(i, "lsgm.config")
+    }
     assert found <= {"lsgm.config.nearest"}
 
 

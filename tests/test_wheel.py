@@ -6,7 +6,7 @@ import zipfile
 from hatchling.builders.wheel import WheelBuilder
 
 ROOT = pathlib.Path(__file__).parents[1]
-DATA = (".npz", ".html", ".json", ".md", "LICENSE")
+DATA = (".npz", ".html", ".mplstyle", ".json", ".md", "LICENSE")
 
 
 def test_the_wheel_holds_the_package_with_its_data_only(tmp_path):
