@@ -27,7 +27,7 @@ import numpy as np
 from lsgm import numerics
 from lsgm.objectives.time_sampling import Importance, TimeSampler, Uniform
 from lsgm.objectives.weighting import (
-    Likelihood,
+    LikelihoodWeighting,
     Rescaled,
     Reweighted,
     Unweighted,
@@ -52,7 +52,7 @@ SDES: dict[str, ScalarSDE] = {
     "VESDE": VESDE(var_max=50.0),
 }
 WEIGHTINGS: dict[str, Weighting] = {
-    "likelihood": Likelihood(),
+    "likelihood": LikelihoodWeighting(),
     "reweighted": Reweighted(),
     "unweighted": Unweighted(),
     "rescaled": Rescaled(),

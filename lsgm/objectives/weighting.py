@@ -33,7 +33,7 @@ class Weighting(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Likelihood(Weighting):
+class LikelihoodWeighting(Weighting):
     """g^2 l^2 / 2, for scalar processes g^2 / (2 var): the bound."""
 
     def __call__(self, sde: SDE, t: Time) -> Time:

@@ -45,7 +45,7 @@ from lsgm.networks.layers import KERNELS, SCALES
 from lsgm.numerics import expand_to, sum_per_example
 from lsgm.objectives.score_matching import mixed_residual, squared_error
 from lsgm.objectives.time_sampling import TimeSampler
-from lsgm.objectives.weighting import Likelihood, Weighting
+from lsgm.objectives.weighting import LikelihoodWeighting, Weighting
 from lsgm.priors.base import LatentSamples, PriorTerms
 from lsgm.samplers.base import Sampler
 from lsgm.samplers.likelihood import LogLikelihood, Probes, log_likelihood
@@ -131,7 +131,9 @@ class ScorePrior:
 
     @property
     def shares_objective(self) -> bool:
-        return self.encoder_times is None and isinstance(self.weighting, Likelihood)
+        return self.encoder_times is None and isinstance(
+            self.weighting, LikelihoodWeighting
+        )
 
     def init(
         self, key: PRNGKey, z_shape: tuple[int, int, int]
@@ -330,7 +332,8 @@ class ScorePrior:
         u, t, error = look.u, look.t, look.error
         if self.control_variate:
             error -= squared_error(self.sde, eps, jnp.zeros_like(error), u, t)
-        integral = expand_to(Likelihood()(self.sde, t) / density, error) * error
+        weight = LikelihoodWeighting()(self.sde, t) / density
+        integral = expand_to(weight, error) * error
         if self.control_variate:
             rest = self.sde.normal_bound(z0, t_min) - self.sde.prior_kl(z0)
         else:

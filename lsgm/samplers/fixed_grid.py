@@ -26,7 +26,7 @@ import numpy as np
 
 from lsgm.numerics import on_host
 from lsgm.samplers.base import Sampler, Samples
-from lsgm.samplers.grids import Grid, Uniform
+from lsgm.samplers.grids import Grid, UniformGrid
 from lsgm.sdes.base import SDE
 from lsgm.sdes.scalar import ScalarSDE
 from lsgm.typing import Array, PRNGKey, ResidualFn, State
@@ -51,7 +51,7 @@ class FixedGrid(Sampler):
     needs: ClassVar[type[SDE]] = ScalarSDE
 
     num_steps: int = 20
-    grid: Grid = Uniform()
+    grid: Grid = UniformGrid()
     t_start: float = 1.0
 
     def __post_init__(self) -> None:

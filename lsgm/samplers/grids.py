@@ -44,7 +44,7 @@ class Grid(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Uniform(Grid):
+class UniformGrid(Grid):
     """Eq. (1)."""
 
     def __call__(

@@ -21,7 +21,7 @@ import pytest
 from lsgm import config as configs
 from lsgm.interop import ncsnpp_names
 from lsgm.objectives.time_sampling import Uniform
-from lsgm.objectives.weighting import Likelihood
+from lsgm.objectives.weighting import LikelihoodWeighting
 from lsgm.priors.score import ScorePrior
 from lsgm.samplers.ancestral import Ancestral
 from lsgm.samplers.likelihood import log_likelihood
@@ -73,7 +73,7 @@ class Golden:
         self.prior = ScorePrior(
             sde=self.sde,
             network=self._network(),
-            weighting=Likelihood(),
+            weighting=LikelihoodWeighting(),
             time_sampler=Uniform(),
             sampler=ProbabilityFlow(),
             mixed=self.config["mixed_prediction"],

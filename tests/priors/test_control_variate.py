@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lsgm import elbo
-from lsgm.objectives.weighting import Likelihood
+from lsgm.objectives.weighting import LikelihoodWeighting
 from lsgm.runs import experiment
 from lsgm.sdes.vpsde import VPSDE
 from tests import tiny
@@ -27,7 +27,7 @@ def quadrature_of_normal_bound(sde, z0: float, t_min: float) -> float:
         eps = jnp.broadcast_to(unit[None], (t.size, num))
         left = sde.noised(eps) - sde.normal_eps(sde.scale_noise(eps, t), t)
         error += left[:, 0] ** 2
-    values = Likelihood()(sde, t) * error
+    values = LikelihoodWeighting()(sde, t) * error
     integral = jnp.sum(0.5 * (values[1:] + values[:-1]) * jnp.diff(t))
     end = sde.prior_kl(jnp.full((1, 1), z0))[0, 0]
     return float(integral + sde.bound_constant(t_min) + end)

@@ -4,11 +4,13 @@ import csv
 import json
 import types
 
+import matplotlib.style
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from lsgm.reports.figures import STYLE
 from lsgm.reports.page import png_size
 from lsgm.studies import page, picture, summary, tables
 from lsgm.studies.budget import Sizes
@@ -175,27 +177,27 @@ def test_picture_has_a_panel_for_each_cost_that_varies(made):
 def test_legend_of_long_labels_fits_into_the_picture(columns):
     labels = ["geometric, unweighted-importance"] * 12
     width = 3.0 * columns + 0.4
-    figure = Figure(figsize=(width, 6.0), layout="constrained")
-    (axes,) = figure.subplots(1, 1, squeeze=False)[0]
-    for label in labels:
-        axes.plot([0], [0], label=label)
-    legend = figure.legend(
-        loc="outside lower center",
-        ncols=picture._columns(labels, width),
-        fontsize=8,
-    )
-    FigureCanvasAgg(figure).draw()
+    with matplotlib.style.context(STYLE):
+        figure = Figure(figsize=(width, 6.0))
+        axes = figure.subplots()
+        for label in labels:
+            axes.plot([0], [0], label=label)
+        legend = figure.legend(
+            loc="outside lower center", ncols=picture._columns(labels, width)
+        )
+        FigureCanvasAgg(figure).draw()
     box = legend.get_window_extent()
     assert box.x0 >= 0 and box.x1 <= figure.bbox.width
 
 
 @pytest.mark.parametrize("ratio", [1.01, 1.3, 2.9, 3.5, 30.0, 3000.0])
 def test_ticks_are_there_and_do_not_touch(ratio):
-    figure = Figure(figsize=(3.4, 3.5), layout="constrained")
-    axes = figure.subplots()
-    axes.plot([5.1624336e8, 5.1624336e8 * ratio], [1, 2])
-    picture._frame(axes, "train_flop", "bound")
-    FigureCanvasAgg(figure).draw()
+    with matplotlib.style.context(STYLE):
+        figure = Figure(figsize=(3.4, 3.5))
+        axes = figure.subplots()
+        axes.plot([5.1624336e8, 5.1624336e8 * ratio], [1, 2])
+        picture._frame(axes, "train_flop", "bound")
+        FigureCanvasAgg(figure).draw()
     low, high = axes.get_xlim()
     labels = [
         label.get_window_extent()

@@ -45,6 +45,18 @@ def test_a_failing_process_is_an_error_with_its_log(tmp_path, monkeypatch):
     assert "No module named no_such_module" in work.tail(job(tmp_path))
 
 
+def test_a_job_started_from_another_folder_finds_its_files(tmp_path, monkeypatch):
+    """The command and the config file are found, and the config is read: it lacks
+    nearly everything."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    one = job(tmp_path)
+    (tmp_path / work.CONFIG).write_text(json.dumps({"seed": 0}))
+    with pytest.raises(work.JobError, match="experiments.train ended with status 1"):
+        work.work(one, tmp_path / "compiled", {})
+    assert "error: config" in work.tail(one) and "missing data, vae" in work.tail(one)
+
+
 def test_processes_get_the_cache_and_the_variables_of_their_share(
     tmp_path, monkeypatch
 ):
