@@ -12,8 +12,9 @@ import runpy
 import sys
 from collections.abc import Mapping, Sequence
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[1]
 SECONDS = 600
+TINY = "--config=tests/tiny_run.py"
 
 _SERVER = multiprocessing.get_context("forkserver")
 # Imports of these and of all that they import start neither threads nor devices.
@@ -22,12 +23,12 @@ _SERVER.set_forkserver_preload(
 )
 
 
-def run(
+def start(
     words: Sequence[str],
     log: pathlib.Path,
     environment: Mapping[str, str] | None = None,
-) -> int:
-    """Exit status of ``python -m words...`` from the repository's root.
+) -> multiprocessing.Process:
+    """``python -m words...`` from the repository's root, in a process that runs.
 
     Args:
       words: a module, ``experiments.train``, and its flags.
@@ -37,12 +38,24 @@ def run(
     """
     process = _SERVER.Process(target=_become, args=([*words], log, environment or {}))
     process.start()
+    return process
+
+
+def finish(process: multiprocessing.Process) -> int:
+    """Its exit status; a process that takes far too long is killed."""
     process.join(SECONDS)
     if process.exitcode is None:
         process.kill()
         process.join()
     assert process.exitcode is not None
     return process.exitcode
+
+
+def run(words: Sequence[str], log: pathlib.Path, **environment: str) -> str:
+    """What a command prints; fails where its exit status is not 0."""
+    status = finish(start(words, log, environment))
+    assert status == 0, log.read_text()
+    return log.read_text()
 
 
 def _become(
