@@ -8,15 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lsgm.runs import experiment as experiments
 from lsgm.features.weights_file import sha256
 from lsgm.interop import files, ncsnpp_names, nvae_names, published_args
 from lsgm.interop.files import Published, State
 from lsgm.interop.published_config import config_of
-from lsgm.runs.train import WorkdirError, claim
 from lsgm.model import LatentModel
 from lsgm.priors.score import GROUP, ScorePrior
+from lsgm.runs import experiment as experiments
 from lsgm.runs.restore import Restored
+from lsgm.runs.train import WorkdirError, claim
 from lsgm.training.checkpoints import NEWEST, Checkpoints, describe_run
 from lsgm.training.state import TrainState
 from lsgm.typing import Params
