@@ -12,7 +12,7 @@ CPU_FLAGS := --xla_cpu_experimental_ynn_fusion_type=-individual_convolution
 
 help:
 	@echo "make demo      train, sample and evaluate a small LSGM on real digits"
-	@echo "make test      fast tests"
+	@echo "make test      fast tests; every command is started once"
 	@echo "make test-all  all tests, also those that take minutes"
 	@echo "make lint      formatting, lint, types"
 	@echo "make format    mend formatting and what lint can mend"

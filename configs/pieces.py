@@ -85,8 +85,8 @@ def score_prior(network: dict[str, Any], **fields: Any) -> dict[str, Any]:
     weighting, its importance sampling, one draw of time for prior and encoder."""
     defaults = dict(
         sde=piece("sdes.vpsde:VPSDE"),
-        weighting=piece("objectives.weighting:Likelihood"),
-        time_sampler=importance("Likelihood"),
+        weighting=piece("objectives.weighting:LikelihoodWeighting"),
+        time_sampler=importance("LikelihoodWeighting"),
         sampler=adaptive_ode(1e-2),
     )
     return piece("priors.score:ScorePrior", network=network, **(defaults | fields))

@@ -129,7 +129,8 @@ def samplers(out: pathlib.Path) -> str:
             calls=calls,
             num_draws=_DRAWS.value,
         )
-        rows, notes = tournament.play(subject, settings)
+        with experiment.name_data_keys(subject.data):
+            rows, notes = tournament.play(subject, settings)
     except (ConfigError, CheckpointError) as error:
         sys.exit(f"error: {error}")
     card = samplers_report.card(subject, settings)
@@ -142,7 +143,8 @@ def data(out: pathlib.Path) -> str:
         if _CONFIG.value is None or _STEP_SECONDS.value is None:
             raise ConfigError("", None, "data wants --config and --step_seconds")
         described = experiment.described(_CONFIG.value)
-        rates = reading.measure(described.data, _SECONDS.value)
+        with experiment.name_data_keys(described.data):
+            rates = reading.measure(described.data, _SECONDS.value)
     except ConfigError as error:
         sys.exit(f"error: {error}")
     setting: Any = dict(step_seconds=_STEP_SECONDS.value, hosts=_HOSTS.value)

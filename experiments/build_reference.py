@@ -47,14 +47,15 @@ def main(argv: list[str]) -> None:
         settings = described.evaluation
         if settings.extractor is None:
             raise ConfigError("evaluation.extractor", None, "name one")
-        found = reference.build(
-            described.data,
-            _SPLIT.value,
-            settings.extractor,
-            num_bits=settings.reference_bits,
-            batch_size=settings.batch_size,
-            num_features=_NUM_FEATURES.value,
-        )
+        with experiment.name_data_keys(described.data):
+            found = reference.build(
+                described.data,
+                _SPLIT.value,
+                settings.extractor,
+                num_bits=settings.reference_bits,
+                batch_size=settings.batch_size,
+                num_features=_NUM_FEATURES.value,
+            )
     except (ConfigError, WeightsError) as error:
         sys.exit(f"error: {error}")
     print(json.dumps(reference.write(path, found), indent=2))

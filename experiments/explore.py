@@ -21,6 +21,7 @@ from lsgm.evaluation import walks
 from lsgm.evaluation.measures.exploration import Exploration
 from lsgm.evaluation.subject import EvaluationRun
 from lsgm.reports import plots
+from lsgm.runs.experiment import name_data_keys
 from lsgm.runs.restore import restore, subject_of
 from lsgm.training.checkpoints import CheckpointError
 
@@ -63,9 +64,10 @@ def main(argv: list[str]) -> None:
         restored = restore(path, average=_AVERAGE.value)
         run = EvaluationRun(subject_of(restored, seed=_SEED.value), _SEED.value)
         out.mkdir(parents=True, exist_ok=True)
-        for what in _WHAT.value:
-            images = np.asarray(settings.walk(run, what))
-            print(_write(out, what, images, run.subject.data.view))
+        with name_data_keys(restored.experiment.data):
+            for what in _WHAT.value:
+                images = np.asarray(settings.walk(run, what))
+                print(_write(out, what, images, run.subject.data.view))
     except (ConfigError, CheckpointError, ValueError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
 

@@ -3,8 +3,8 @@
     python -m experiments.import_checkpoint --from=checkpoint_fid.pt --workdir=runs/lsgm
     python -m experiments.sample --checkpoint=runs/lsgm
 
-Reads PyTorch's ``.pt`` (needs ``pip install '.[torch]'``), ``.npz`` and
-``.safetensors``; executes nothing that is in the file. See ``docs/checkpoints.md``.
+Reads PyTorch's ``.pt`` (without PyTorch), ``.npz`` and ``.safetensors``; executes
+nothing that is in the file. See ``docs/checkpoints.md``.
 """
 
 import json

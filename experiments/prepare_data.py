@@ -27,7 +27,8 @@ from typing import Any, get_args
 import numpy as np
 from absl import app, flags, logging
 
-from lsgm.config import ConfigError, nearest
+from lsgm.config import nearest
+from lsgm.data.errors import DataError
 from lsgm.data.fit import Filter, Fit
 from lsgm.data.preparation import manifest
 from lsgm.data.preparation.prepare import Unreadable, prepare
@@ -106,10 +107,19 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.ERROR)
     try:
         _verify() if _VERIFY.value else _prepare()
-    except (ConfigError, OSError, ValueError) as error:
+    except DataError as error:
+        sys.exit(f"error: {_flag(error)} = {error.value!r}: {error.reason}")
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("stopped; the same command goes on from here")
+
+
+def _flag(error: DataError) -> str:
+    """The flag that stands for an argument of a source or of a fit."""
+    # The file that --from=npz reads is its split 'train'.
+    name = "root" if error.argument == "train" else error.argument
+    return f"--{name}" if name in flags.FLAGS else name
 
 
 def _prepare() -> None:

@@ -46,7 +46,8 @@ def main(argv: list[str]) -> None:
     command = shlex.join(["python", "-m", "experiments.train_features", *sys.argv[1:]])
     try:
         data = experiment.described(_CONFIG.value).data
-        provenance = train_and_write(recipe, data, _NAME.value, path, command)
+        with experiment.name_data_keys(data):
+            provenance = train_and_write(recipe, data, _NAME.value, path, command)
     except ConfigError as error:
         sys.exit(f"error: {error}")
     print(json.dumps(provenance, indent=2))

@@ -39,6 +39,10 @@ MOVED = {
     # Renamed, whether before a move or after it.
     "lsgm.evaluation.likelihood:Likelihood": _FLOW_LIKELIHOOD,
     "lsgm.evaluation.measures.likelihood:Likelihood": _FLOW_LIKELIHOOD,
+    "lsgm.objectives.weighting:Likelihood": (
+        "lsgm.objectives.weighting:LikelihoodWeighting"
+    ),
+    "lsgm.samplers.grids:Uniform": "lsgm.samplers.grids:UniformGrid",
     "lsgm.data.pipeline:Data": "lsgm.data.images:Images",
 }
 # By class of today: field then, field now.

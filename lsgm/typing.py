@@ -7,7 +7,8 @@ letter   dimension
 ``h w``  height and width, of an image or of a latent map
 ``c``    channels
 ``*d``   any latent shape, one example's
-``*s``   a diffused state's shape (``*d``, doubled for augmented processes)
+``*s``   a diffused state's shape: ``*d``, with more channels if it is augmented
+``*n``   the shape of its noised part, which receives noise as time goes by
 =======  ====================================================================
 """
 
@@ -20,19 +21,22 @@ PRNGKey: TypeAlias = Key[Array, ""]
 PRNGKeys: TypeAlias = Key[Array, " b"]
 Time: TypeAlias = Float[Array, " b"]
 PerExample: TypeAlias = Float[Array, " b"]
+Clean: TypeAlias = Float[Array, " b *d"]
 State: TypeAlias = Float[Array, " b *s"]
+Noise: TypeAlias = Float[Array, " b *n"]
 Levels: TypeAlias = UInt8[Array, "b h w c"]
 Image: TypeAlias = Float[Array, "b h w c"]
 Latent: TypeAlias = Float[Array, "b h w c"]
 Latents: TypeAlias = tuple[Float[Array, "b _ _ _"], ...]  # by group, sizes differ
 Params: TypeAlias = dict[str, Any]
 Batch: TypeAlias = Mapping[str, Any]  # "levels", "label", ...: arrays, b first
-ResidualFn: TypeAlias = Callable[[State, Time], State]
+ResidualFn: TypeAlias = Callable[[State, Time], Noise]
 
 __all__ = [
     "Array",
     "Batch",
     "Bool",
+    "Clean",
     "Float",
     "Image",
     "Int",
@@ -40,6 +44,7 @@ __all__ = [
     "Latent",
     "Latents",
     "Levels",
+    "Noise",
     "PRNGKey",
     "PRNGKeys",
     "Params",

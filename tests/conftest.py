@@ -5,6 +5,20 @@ import pathlib
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+# JAX keeps what takes long to compile, for other processes and later runs. Its keys
+# hold the versions, the flags and the host's processor. What was not used for longest
+# goes when the folder is full. Who names a folder says everything about it.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ |= {
+        "JAX_COMPILATION_CACHE_DIR": os.path.join(
+            os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"),
+            "lsgm",
+            "tests",
+        ),
+        "JAX_COMPILATION_CACHE_MAX_SIZE": str(2 * 1024**3),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
+    }
+
 import jax
 import pytest
 
@@ -20,6 +34,17 @@ def x64():
     """64-bit arithmetic for tests of mathematics."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> pathlib.Path:
+    """Workdir of the tiny experiment, trained to its end in one go; read only."""
+    from tests import commands
+
+    folder = tmp_path_factory.mktemp("runs")
+    words = ["experiments.train", commands.TINY, f"--workdir={folder / 'whole'}"]
+    commands.run(words, folder / "log.txt")
+    return folder / "whole"
 
 
 def golden_dir() -> pathlib.Path:

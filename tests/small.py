@@ -22,7 +22,7 @@ from lsgm.numerics import expand_to
 from lsgm.objective import Regularization
 from lsgm.objectives.kl_balance import KLSchedule
 from lsgm.objectives.time_sampling import Importance
-from lsgm.objectives.weighting import Likelihood
+from lsgm.objectives.weighting import LikelihoodWeighting
 from lsgm.priors.score import ScorePrior
 from lsgm.samplers.ddim import DDIM
 from lsgm.sdes.vpsde import VPSDE
@@ -33,7 +33,7 @@ from lsgm.vae import VAE
 # The compiler takes longer than all runs of what it compiles.
 QUICK = {"xla_backend_optimization_level": 0}
 SIZE, RATE = 4, 1e-2
-TIMES = Importance(weighting=Likelihood(), t_min=1e-2)
+TIMES = Importance(weighting=LikelihoodWeighting(), t_min=1e-2)
 
 
 class SmallVAE(nn.Module):
@@ -91,7 +91,7 @@ def prior(**fields: Any) -> ScorePrior:
     settings = dict(
         sde=VPSDE(),
         network=SmallScore(dropout),
-        weighting=Likelihood(),
+        weighting=LikelihoodWeighting(),
         time_sampler=TIMES,
         sampler=DDIM(num_steps=2),
     )

@@ -231,7 +231,7 @@ def test_errors_name_key_value_and_what_is_allowed(fields, key, message):
         ("lsgm.sdes.vpsd:VPSDE", "no such module .*did you mean 'vpsde'"),
         ("lsgm.sde.vpsde:VPSDE", "no such module .*did you mean 'sdes'"),
         ("lsmg.sdes.vpsde:VPSDE", "no such module"),
-        ("lsgm.sdes.base:VariancePreservingSDE", "abstract"),
+        ("lsgm.sdes.scalar:VariancePreservingSDE", "abstract"),
     ],
 )
 def test_unknown_targets_name_the_nearest(target, message):

@@ -101,8 +101,8 @@ def score_prior(**fields: Any) -> dict[str, Any]:
                 attention_resolutions=(),
                 dropout=0.0,
             ),
-            weighting=piece("objectives.weighting:Likelihood"),
-            time_sampler=pieces.importance("Likelihood"),
+            weighting=piece("objectives.weighting:LikelihoodWeighting"),
+            time_sampler=pieces.importance("LikelihoodWeighting"),
             sampler=piece("samplers.ddim:DDIM", num_steps=3),
         )
         | fields,

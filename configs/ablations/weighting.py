@@ -16,6 +16,11 @@ from configs.ablations.common import prior_alone, small_base, study
 from configs.pieces import piece
 
 PRIOR = "stages.lsgm.prior"
+WEIGHTINGS = {
+    "likelihood": "LikelihoodWeighting",
+    "reweighted": "Reweighted",
+    "unweighted": "Unweighted",
+}
 
 
 def get_config(arg: str = "full") -> ConfigDict:
@@ -24,7 +29,6 @@ def get_config(arg: str = "full") -> ConfigDict:
     base: Any = small_base(smoke, steps=(240, 160))
     for key, value in prior_alone(base).items():
         base.stages.lsgm[key] = value
-    objectives = ("Likelihood", "Reweighted", "Unweighted")
     return study(
         title="Weighting, time sampling and process on 5,000 digits",
         base=base,
@@ -34,8 +38,8 @@ def get_config(arg: str = "full") -> ConfigDict:
                 "geometric": {f"{PRIOR}.sde": piece("sdes.geometric:GeometricVPSDE")},
             },
             objective={
-                f"{name.lower()}-{times}": _objective(name, times)
-                for name in objectives
+                f"{name}-{times}": _objective(weighting, times)
+                for name, weighting in WEIGHTINGS.items()
                 for times in ("uniform", "importance")
             },
         ),

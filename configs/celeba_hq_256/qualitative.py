@@ -62,7 +62,7 @@ def get_config(arg: str = "full") -> ConfigDict:
                     mixing_logit_init=-6.0,
                     weighting=reweighted,
                     time_sampler=pieces.importance("Reweighted", t_min=0.0),
-                    encoder_times=pieces.importance("Likelihood", t_min=0.0),
+                    encoder_times=pieces.importance("LikelihoodWeighting", t_min=0.0),
                     sampler=paper.sampler(smoke, 1e-5),
                 ),
                 epochs=1000,

@@ -52,7 +52,7 @@ def recipe(
         mixing_logit_init=mixing_logit_init,
         weighting=piece("objectives.weighting:Reweighted"),
         time_sampler=pieces.importance("Reweighted"),
-        encoder_times=pieces.importance("Likelihood"),
+        encoder_times=pieces.importance("LikelihoodWeighting"),
         sampler=paper.sampler(smoke, 1e-2),
     )
     return pieces.new_config(

@@ -47,7 +47,7 @@ def measure(data: Data, seconds: float) -> Rates:
     """Time batches of split "train", ``seconds`` for each of the two rates.
 
     Raises:
-      ConfigError: as ``Data.open``.
+      DataError: as ``Data.open``.
     """
     images = require_images(data, "data")
     streamed = dataclasses.replace(images, cache_bytes=0)

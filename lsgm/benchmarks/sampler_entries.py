@@ -27,7 +27,7 @@ from lsgm.samplers.grids import (
     Karras,
     LogSNR,
     Quadratic,
-    Uniform,
+    UniformGrid,
     marginals,
     times_of,
 )
@@ -37,7 +37,7 @@ from lsgm.samplers.predictor_corrector import PredictorCorrector
 from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.samplers.reverse_diffusion import ReverseDiffusion
 from lsgm.samplers.unipc import UniPC
-from lsgm.sdes.base import ScalarSDE
+from lsgm.sdes.scalar import ScalarSDE
 
 KAPPAS = (25.0, 6.0)
 STOCHASTIC_CALLS = (10, 50)
@@ -82,10 +82,10 @@ def families(sde: ScalarSDE) -> list[Family]:
     log_grids = [
         {"grid": LogSNR(), "t_end": 1e-3},
         {"grid": Angle()},
-        {"grid": Uniform(), "t_end": 1e-3},
+        {"grid": UniformGrid(), "t_end": 1e-3},
     ]
     karras = [{"grid": Karras(), "t_end": 1e-3}, *log_grids[1:]]
-    of_time = [{"grid": Uniform()}, {"grid": Quadratic()}, {"grid": Angle()}]
+    of_time = [{"grid": UniformGrid()}, {"grid": Quadratic()}, {"grid": Angle()}]
     orders = [{"order": order} for order in (1, 2, 3)]
     table: list[tuple[str, FixedGrid, list[dict]]] = [
         ("Normal residual", NormalResidual(), orders),
@@ -143,7 +143,7 @@ def described(sampler: Sampler) -> str:
     if not isinstance(sampler, FixedGrid):
         return ""
     order = f"order {vars(sampler)['order']}, " if "order" in vars(sampler) else ""
-    grid = type(sampler.grid).__name__.lower()
+    grid = type(sampler.grid).__name__.lower().removesuffix("grid")
     return f"{order}{grid} grid, t {sampler.t_start:.2g} to {sampler.t_end:.0e}"
 
 

@@ -54,7 +54,7 @@ from lsgm.evaluation.subject import Subject
 from lsgm.features.real_images import real_images
 from lsgm.samplers.base import Sampler, require_finite
 from lsgm.samplers.fixed_grid import FixedGrid
-from lsgm.sdes.base import ScalarSDE
+from lsgm.sdes.scalar import ScalarSDE
 from lsgm.statistics import frechet
 from lsgm.statistics.kernel import kernel_distance
 from lsgm.statistics.two_sample import told_apart

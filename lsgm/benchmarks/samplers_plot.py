@@ -1,19 +1,17 @@
 """Quality against network calls, one panel per metric, one line per family."""
 
-import io
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lsgm.benchmarks.sampler_entries import BASELINE, STOCHASTIC
 from lsgm.benchmarks.samplers import ENCODER, METRICS, NOISE
-from lsgm.reports.curves import INK, PALE
+from lsgm.reports.figures import INK, draw_png
 
 TITLES = {
     "rms": "RMS to ODE",
@@ -23,17 +21,22 @@ TITLES = {
     "frechet": "Frechet distance",
 }
 
-COLOURS = ("#c2571a", "#1f5fbf", "#177e68", "#8a3f9e", "#b8860b", "#5b6770")
 MARKERS, FAINT = "osD^vP", "#a9b0b8"
 LOGARITHMIC = ("rms", "milliseconds")
 
 
 def draw(found: Sequence[Any]) -> bytes:
-    """A PNG of the entries (``benchmark_samplers_report.Entry``)."""
+    """A PNG of the entries (``samplers_report.Entry``)."""
     named = [m for m in METRICS if any(m in e.metrics for e in found)]
     panels = [*named, "milliseconds"]
     rows = math.ceil(len(panels) / 2)
-    figure = Figure(figsize=(9.6, 3.1 * rows + 0.9), dpi=200, layout="constrained")
+    size = (9.6, 3.1 * rows + 0.9)
+    return draw_png(size, lambda figure: _fill(figure, found, panels, rows))
+
+
+def _fill(
+    figure: Figure, found: Sequence[Any], panels: Sequence[str], rows: int
+) -> None:
     places = figure.subplots(rows, 2, squeeze=False).ravel()
     for axes, name in zip(places, panels, strict=False):
         _panel(axes, name, found)
@@ -44,18 +47,7 @@ def draw(found: Sequence[Any]) -> bytes:
         for axes in places
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(
-        list(seen.values()),
-        list(seen),
-        loc="outside lower center",
-        ncols=4,
-        frameon=False,
-        fontsize=8,
-        labelcolor=INK,
-    )
-    file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file)
-    return file.getvalue()
+    figure.legend(list(seen.values()), list(seen), loc="outside lower center", ncols=4)
 
 
 def _panel(axes: Axes, name: str, found: Sequence[Any]) -> None:
@@ -63,8 +55,8 @@ def _panel(axes: Axes, name: str, found: Sequence[Any]) -> None:
     lines = [family for family in families if family not in STOCHASTIC]
     for at, family in enumerate(lines):
         part = [e for e in found if e.family == family]
-        look = {"color": COLOURS[at % 6], "marker": MARKERS[at % 6], "zorder": 3}
-        _line(axes, name, part, family, linewidth=1.4, markersize=3.6, **look)
+        look = {"color": f"C{at}", "marker": MARKERS[at % 6], "zorder": 3}
+        _line(axes, name, part, family, markersize=3.6, **look)
     for family in set(families) - set(lines):
         part = [e for e in found if e.family == family]
         look = {"color": FAINT, "marker": "x", "linewidth": 0.7, "markersize": 4}
@@ -113,17 +105,12 @@ def _levels(axes: Axes, name: str, found: Sequence[Any]) -> None:
 
 def _frame(axes: Axes, name: str, found: Sequence[Any]) -> None:
     title = "milliseconds per sample" if name == "milliseconds" else TITLES[name]
-    axes.set_title(title, loc="left", fontsize=10, color=INK)
+    axes.set_title(title)
     axes.set_xscale("log")
-    axes.set_xlabel("network calls", fontsize=8.5, color=INK)
+    axes.set_xlabel("network calls")
     axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.tick_params(labelsize=8.5, colors=INK, length=0)
-    axes.grid(axis="y", color=PALE, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(PALE)
     if name in LOGARITHMIC:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))

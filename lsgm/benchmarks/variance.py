@@ -27,7 +27,7 @@ import numpy as np
 from lsgm import numerics
 from lsgm.objectives.time_sampling import Importance, TimeSampler, Uniform
 from lsgm.objectives.weighting import (
-    Likelihood,
+    LikelihoodWeighting,
     Rescaled,
     Reweighted,
     Unweighted,
@@ -36,9 +36,9 @@ from lsgm.objectives.weighting import (
 from lsgm.priors.score import GROUP, ScoreDraws, ScorePrior
 from lsgm.reports.markdown import markdown_table
 from lsgm.samplers.probability_flow import ProbabilityFlow
-from lsgm.sdes.base import ScalarSDE
 from lsgm.sdes.geometric import GeometricVPSDE
 from lsgm.sdes.power import PowerVPSDE
+from lsgm.sdes.scalar import ScalarSDE
 from lsgm.sdes.subvpsde import SubVPSDE
 from lsgm.sdes.vesde import VESDE
 from lsgm.sdes.vpsde import VPSDE
@@ -52,7 +52,7 @@ SDES: dict[str, ScalarSDE] = {
     "VESDE": VESDE(var_max=50.0),
 }
 WEIGHTINGS: dict[str, Weighting] = {
-    "likelihood": Likelihood(),
+    "likelihood": LikelihoodWeighting(),
     "reweighted": Reweighted(),
     "unweighted": Unweighted(),
     "rescaled": Rescaled(),

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from lsgm.config import ConfigError
+from lsgm.data.errors import DataError
 
 Filter = Literal["none", "box", "bilinear", "bicubic", "lanczos"]
 
@@ -36,20 +36,20 @@ class Fit:
         return image if image.shape[:2] == (h, w) else self._resized(image)
 
     def check(self, shape: tuple[int, ...], name: str) -> None:
-        """Raise a ConfigError, naming the file, if ``shape`` cannot be fitted."""
+        """Raise a DataError, naming the file, if ``shape`` cannot be fitted."""
         h, w, c = self.image_shape
         size = "x".join(map(str, shape))
         # One channel to three loses nothing; three to one must be asked for.
         if shape[2] != c and shape[2] != 1 and not (self.grey and c == 1):
-            hint = "; data.grey = True converts to one channel" if c == 1 else ""
+            hint = "; grey = True converts to one channel" if c == 1 else ""
             message = f"{name} is {size}, of {shape[2]} channels{hint}"
-            raise ConfigError("data.image_shape", self.image_shape, message)
+            raise DataError("image_shape", self.image_shape, message)
         if shape[:2] != (h, w) and self.resize == "none":
             message = (
-                f"{name} is {size}; data.resize = 'box' (or bilinear, bicubic, "
+                f"{name} is {size}; resize = 'box' (or bilinear, bicubic, "
                 "lanczos) crops the centre and resizes"
             )
-            raise ConfigError("data.image_shape", self.image_shape, message)
+            raise DataError("image_shape", self.image_shape, message)
 
     def _resized(self, image: np.ndarray) -> np.ndarray:
         h, w, _ = self.image_shape

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from typing import Literal
 
-from lsgm.config import ConfigError
+from lsgm.data.errors import DataError
 from lsgm.data.fit import Filter, Fit
 from lsgm.data.pipeline import Data
 from lsgm.data.sources.base import Source
@@ -68,8 +68,8 @@ class Images(Data):
         """A split, checked and ready; the second call is free.
 
         Raises:
-          ConfigError: wrong path, empty folder, unreadable or wrongly sized image,
-            missing split; names the file and the key.
+          DataError: wrong path, empty folder, unreadable or wrongly sized image,
+            missing split; names the file and the argument.
         """
         if split not in self._stores:
             self._stores[split] = self._open(split)
@@ -106,9 +106,9 @@ def require_images(data: Data, key: str) -> Images:
     """``data``, which are images.
 
     Raises:
-      ConfigError: they are not; ``key`` names what asks for images.
+      DataError: they are not; ``key`` names what asks for images.
     """
     if not isinstance(data, Images):
         message = "measures images, and these data are not"
-        raise ConfigError(key, type(data).__name__, message)
+        raise DataError(key, type(data).__name__, message)
     return data

@@ -27,8 +27,8 @@ import grain
 import numpy as np
 from jaxtyping import Float
 
-from lsgm.config import ConfigError
 from lsgm.data.draws import Draws, permutation
+from lsgm.data.errors import DataError
 from lsgm.data.transforms import Transform
 from lsgm.data.views import View
 from lsgm.typing import Batch
@@ -201,7 +201,7 @@ class Data(abc.ABC):
         """A split, checked and ready; the second call is free.
 
         Raises:
-          ConfigError: missing split, unreadable or unfit data.
+          DataError: missing split, unreadable or unfit data.
         """
 
     def units(self, batch: Batch) -> Float[np.ndarray, " b"]:
@@ -232,13 +232,13 @@ class Data(abc.ABC):
         """Shuffled batches of split ``train``; ``batch_size`` counts all processes.
 
         Raises:
-          ConfigError: before anything is compiled, for all that ``open`` raises and
+          DataError: before anything is compiled, for all that ``open`` raises and
             for a batch larger than the split.
         """
         store = self.open("train")
         if batch_size > len(store):
-            message = f"split 'train' of config.data.source has {len(store)} examples"
-            raise ConfigError("batch_size", batch_size, message)
+            message = f"split 'train' has {len(store)} examples"
+            raise DataError("batch_size", batch_size, message)
         return TrainBatches(
             store=store,
             transforms=self._train_transforms,
@@ -259,8 +259,8 @@ class Data(abc.ABC):
         store = self.open(split)
         num_examples = len(store) if num_examples is None else num_examples
         if not 1 <= num_examples <= len(store):
-            message = f"split {split!r} of config.data.source has 1 to {len(store)}"
-            raise ConfigError("evaluation.num_examples", num_examples, message)
+            message = f"split {split!r} has 1 to {len(store)}"
+            raise DataError("num_examples", num_examples, message)
         return EvalBatches(
             store=store,
             transforms=self._transforms,
@@ -281,7 +281,7 @@ class Data(abc.ABC):
     def _slice(self, batch_size: int, index: int, count: int) -> dict[str, int]:
         if batch_size < 1 or batch_size % count:
             message = f"must be a positive multiple of the {count} processes"
-            raise ConfigError("batch_size", batch_size, message)
+            raise DataError("batch_size", batch_size, message)
         return dict(
             batch_size=batch_size,
             process_index=index,

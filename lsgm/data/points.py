@@ -19,7 +19,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from lsgm.config import ConfigError, nearest
+from lsgm.config import nearest
+from lsgm.data.errors import DataError
 from lsgm.data.pipeline import Data
 from lsgm.data.views import PlaneView
 
@@ -118,7 +119,7 @@ class Points(Data):
 
     def open(self, split: str) -> PointSplit:
         if split not in SPLITS:
-            raise ConfigError("data", split, f"no such split; {nearest(split, SPLITS)}")
+            raise DataError("split", split, f"no such split; {nearest(split, SPLITS)}")
         return self._opened(split)
 
     @functools.cached_property

@@ -51,7 +51,7 @@ class Store:
         """Look at every image: decode those to be cached, else read the headers.
 
         Raises:
-          ConfigError: names the first file that is unreadable or does not fit.
+          DataError: names the first file that is unreadable or does not fit.
         """
         look = self._keep if self.cached else self._check
         with concurrent.futures.ThreadPoolExecutor(READ_THREADS) as pool:

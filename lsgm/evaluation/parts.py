@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from lsgm.files import write_arrays
 from lsgm.reports.page import Figure, Section
 
 FOLDER = "parts"
@@ -69,7 +70,7 @@ def run(
 
 
 def write(path: pathlib.Path, result: Result, digest: str) -> None:
-    """Write atomically: under another name, then renamed."""
+    """Write a part's result."""
     arrays = {f"example/{k}": v for k, v in result.per_example.items()}
     sections = []
     for i, section in enumerate(result.sections):
@@ -83,11 +84,7 @@ def write(path: pathlib.Path, result: Result, digest: str) -> None:
         )
     head = {"digest": digest, "metrics": result.metrics, "sections": sections}
     arrays[HEAD] = np.frombuffer(json.dumps(head).encode(), np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore
-    partial.replace(path)
+    write_arrays(path, arrays)
 
 
 def read(path: pathlib.Path, digest: str | None = None) -> Result | None:

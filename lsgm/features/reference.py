@@ -22,6 +22,7 @@ from lsgm.config import ConfigError
 from lsgm.data.images import require_images
 from lsgm.data.pipeline import Data
 from lsgm.features.real_images import real_images
+from lsgm.files import write_arrays
 from lsgm.statistics.frechet import Moments, Sampled, moments
 
 VERSION = 1
@@ -113,18 +114,14 @@ def conditions(data: Data, extractor: Any, num_bits: int) -> dict[str, Any]:
 
 
 def write(path: pathlib.Path, found: Statistics) -> dict[str, Any]:
-    """Write the file, under another name until it is complete; returns its record."""
+    """Write the file; returns its record."""
     total, features = found.sampled
     values = (np.int64(total.count), total.mean, total.scatter, features)
     arrays: dict[str, Any] = dict(zip(ARRAYS, map(np.asarray, values), strict=True))
     record = found.record | {"content_sha256": digest(arrays, found.record)}
     words = np.frombuffer(json.dumps(record).encode(), np.uint8)
     arrays[RECORD] = words
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.savez(file, **arrays)
-    partial.replace(path)
+    write_arrays(path, arrays)
     return record
 
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from lsgm.files import write_arrays, write_file
 from lsgm.typing import Params
 
 FOLDER = pathlib.Path(__file__).parent / "weights"
@@ -37,10 +38,9 @@ def write(
     """Write ``params`` and, beside them, ``provenance`` with their SHA-256."""
     flat = flatten_dict(params, sep=".")
     arrays: dict[str, Any] = {k: np.asarray(v, np.float16) for k, v in flat.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **arrays)
+    write_arrays(path, arrays)
     provenance = provenance | {"sha256": sha256(path)}
-    path.with_suffix(".json").write_text(json.dumps(provenance, indent=2) + "\n")
+    write_file(path.with_suffix(".json"), json.dumps(provenance, indent=2) + "\n")
     return provenance
 
 

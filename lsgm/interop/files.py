@@ -16,7 +16,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from lsgm.interop import torch_file, torch_state
+from lsgm.files import write_arrays, write_file
+from lsgm.interop import torch_file, torch_run
 from lsgm.interop.torch_file import FileError
 
 VAE, PRIOR = "vae_state_dict.", "dae_state_dict."
@@ -26,7 +27,7 @@ TORCH = (".pt", ".pth")
 State = dict[str, np.ndarray]
 
 
-class Published(NamedTuple):
+class PublishedRun(NamedTuple):
     """What a file of a published run holds.
 
     Attributes:
@@ -43,7 +44,7 @@ class Published(NamedTuple):
     step: int
 
 
-def read(path: pathlib.Path, args: Mapping[str, Any] | None = None) -> Published:
+def read(path: pathlib.Path, args: Mapping[str, Any] | None = None) -> PublishedRun:
     """Read a file by its suffix, without executing anything in it.
 
     Args:
@@ -55,7 +56,7 @@ def read(path: pathlib.Path, args: Mapping[str, Any] | None = None) -> Published
     if not path.is_file():
         raise FileError(f"{path}: no such file")
     if path.suffix in TORCH:
-        found = Published(**torch_file.read(path))
+        found = PublishedRun(**torch_run.read(path))
     elif path.suffix in (".npz", ".safetensors"):
         tensors, words = (_npz if path.suffix == ".npz" else _safetensors)(path)
         found = _assemble(path, tensors, words)
@@ -68,8 +69,7 @@ def read(path: pathlib.Path, args: Mapping[str, Any] | None = None) -> Published
 
 
 def read_state(path: pathlib.Path) -> State:
-    """A file that is nothing but a state dictionary, by its suffix; PyTorch is not
-    needed.
+    """A file that is nothing but a state dictionary, by its suffix.
 
     Raises:
       FileError: unreadable, unsafe, or something else.
@@ -77,13 +77,13 @@ def read_state(path: pathlib.Path) -> State:
     if not path.is_file():
         raise FileError(f"{path}: no such file")
     if path.suffix in TORCH:
-        return torch_state.read(path)
+        return torch_file.read_state(path)
     if path.suffix not in (".npz", ".safetensors"):
         raise FileError(f"{path}: known are .npz, .safetensors and {', '.join(TORCH)}")
     return (_npz if path.suffix == ".npz" else _safetensors)(path)[0]
 
 
-def write(path: pathlib.Path, run: Published) -> None:
+def write(path: pathlib.Path, run: PublishedRun) -> None:
     """Write npz or safetensors, by suffix; ``run.average`` has no place there.
 
     Raises:
@@ -93,15 +93,17 @@ def write(path: pathlib.Path, run: Published) -> None:
     tensors |= {PRIOR + name: tensor for name, tensor in (run.prior or {}).items()}
     words = {ARGS: json.dumps(run.args), STEP: json.dumps(run.step)}
     if path.suffix == ".safetensors":
-        safetensors.numpy.save_file(tensors, path, metadata=words)
+        write_file(path, safetensors.numpy.save(tensors, metadata=words))
     elif path.suffix == ".npz":
         texts: Any = {name: np.array(text) for name, text in words.items()}
-        np.savez(path, **tensors, **texts)
+        write_arrays(path, tensors | texts)
     else:
         raise FileError(f"{path}: written are .npz and .safetensors")
 
 
-def _assemble(path: pathlib.Path, tensors: State, words: dict[str, str]) -> Published:
+def _assemble(
+    path: pathlib.Path, tensors: State, words: dict[str, str]
+) -> PublishedRun:
     vae, prior, surplus = {}, {}, []
     for name, tensor in tensors.items():
         if name.startswith(VAE):
@@ -121,7 +123,9 @@ def _assemble(path: pathlib.Path, tensors: State, words: dict[str, str]) -> Publ
         )
     except ValueError as error:
         raise FileError(f"{path}: arguments or step are no JSON: {error}") from error
-    return Published(vae=vae, prior=prior or None, average=None, args=args, step=step)
+    return PublishedRun(
+        vae=vae, prior=prior or None, average=None, args=args, step=step
+    )
 
 
 def _npz(path: pathlib.Path) -> tuple[State, dict[str, str]]:

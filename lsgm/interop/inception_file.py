@@ -13,9 +13,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from lsgm.interop import files, layouts
-from lsgm.interop.layouts import Entry, Layout
+from lsgm.interop.layouts import Layout, TensorRule
 from lsgm.interop.torch_file import FileError
 from lsgm.networks.inception import MIN_SIZE, NUM_FEATURES, InceptionV3
 from lsgm.typing import Params
@@ -39,14 +40,14 @@ def template() -> Mapping[str, Any]:
     return jax.eval_shape(InceptionV3().init, jax.random.key(0), image)["params"]
 
 
-def entries() -> list[Entry]:
+def entries() -> list[TensorRule]:
     """Every tensor of the features' network."""
     found = []
-    for path in layouts.flatten(template()):
+    for path in flatten_dict(template()):
         leaf = path[-2:] if path[-2:] in LEAVES else path[-1:]
         name, layout = LEAVES[leaf]
         module = ".".join(path[: -len(leaf)])
-        found.append(Entry(f"{module}.{name}", path, layout))
+        found.append(TensorRule(f"{module}.{name}", path, layout))
     return found
 
 

@@ -1,6 +1,6 @@
 """Tensors between published PyTorch state dicts and our parameter trees.
 
-A mapping is a list of ``Entry``: a published name, where the tensor stands in our
+A mapping is a list of ``TensorRule``: a published name, where the tensor stands in our
 tree, and how its axes are arranged. ``read`` and ``write`` apply such a list in the
 two directions and account for every tensor: one that is missing, left over or of
 another shape is an error that names it. NumPy only; PyTorch is not needed.
@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 
 class Layout(enum.Enum):
@@ -72,7 +73,7 @@ class Layout(enum.Enum):
         return self.published(np.broadcast_to(np.float32(0), shape)).shape
 
 
-class Entry(NamedTuple):
+class TensorRule(NamedTuple):
     """One tensor: its published name, its path in our tree, its layout."""
 
     name: str
@@ -81,7 +82,7 @@ class Entry(NamedTuple):
 
 
 def read(
-    state: Mapping[str, np.ndarray], entries: Iterable[Entry], template: Mapping
+    state: Mapping[str, np.ndarray], entries: Iterable[TensorRule], template: Mapping
 ) -> dict[str, Any]:
     """Our tree from a published state dict.
 
@@ -93,7 +94,8 @@ def read(
         or of another shape; the message names it.
     """
     entries = list(entries)
-    shapes = {path: tuple(leaf.shape) for path, leaf in flatten(template).items()}
+    leaves: dict[tuple[str, ...], Any] = flatten_dict(template)
+    shapes = {path: tuple(leaf.shape) for path, leaf in leaves.items()}
     _account("parameter", shapes, [entry.path for entry in entries])
     _account("tensor", state, [entry.name for entry in entries])
     tree = {}
@@ -102,41 +104,21 @@ def read(
         if tensor.shape != expected:
             raise ValueError(f"{name} has shape {tensor.shape}, expected {expected}")
         tree[path] = np.ascontiguousarray(layout.ours(tensor))
-    return unflatten(tree)
+    return unflatten_dict(tree)
 
 
-def write(tree: Mapping, entries: Iterable[Entry]) -> dict[str, np.ndarray]:
+def write(tree: Mapping, entries: Iterable[TensorRule]) -> dict[str, np.ndarray]:
     """The published state dict of our tree, in the order of ``entries``.
 
     Raises:
       ValueError: a parameter of ``tree`` has no entry, or an entry no parameter.
     """
-    entries, leaves = list(entries), flatten(tree)
+    entries, leaves = list(entries), flatten_dict(tree)
     _account("parameter", leaves, [entry.path for entry in entries])
     return {
         name: np.ascontiguousarray(layout.published(np.asarray(leaves[path])))
         for name, path, layout in entries
     }
-
-
-def flatten(tree: Mapping, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    """Leaves of nested dictionaries by path."""
-    leaves = {}
-    for key, value in tree.items():
-        here = (*path, key)
-        leaves |= flatten(value, here) if isinstance(value, Mapping) else {here: value}
-    return leaves
-
-
-def unflatten(leaves: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
-    """Inverse of ``flatten``."""
-    tree: dict[str, Any] = {}
-    for path, leaf in leaves.items():
-        node = tree
-        for key in path[:-1]:
-            node = node.setdefault(key, {})
-        node[path[-1]] = leaf
-    return tree
 
 
 def _account(what: str, present: Iterable, expected: list) -> None:

@@ -14,9 +14,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from lsgm.interop import files, layouts
-from lsgm.interop.layouts import Entry, Layout
+from lsgm.interop.layouts import Layout, TensorRule
 from lsgm.interop.torch_file import FileError
 from lsgm.networks.mobilenet import MobileNetV2
 from lsgm.typing import Params
@@ -41,10 +42,10 @@ def template(network: MobileNetV2) -> Mapping[str, Any]:
     return jax.eval_shape(network.init, jax.random.key(0), image)["params"]
 
 
-def entries(network: MobileNetV2) -> list[Entry]:
+def entries(network: MobileNetV2) -> list[TensorRule]:
     """Every tensor of the network."""
     tree, found = template(network), []
-    for path in layouts.flatten(tree):
+    for path in flatten_dict(tree):
         block, *layer, leaf = path
         offset, name, layout = LEAVES[leaf]
         if layer:
@@ -52,7 +53,7 @@ def entries(network: MobileNetV2) -> list[Entry]:
             module = f"features.{block}.conv.{3 * order.index(layer[0]) + offset}"
         else:
             module = f"features.{block}.{offset}"
-        found.append(Entry(f"{module}.{name}", path, layout))
+        found.append(TensorRule(f"{module}.{name}", path, layout))
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lsgm.interop import layouts
-from lsgm.interop.layouts import Entry, Layout
+from lsgm.interop.layouts import Layout, TensorRule
 
 COMBINE = {"sum": "sum", "cat": "concat"}
 PYRAMID = {"none": "none", "residual": "residual"}
@@ -104,15 +104,15 @@ def write(tree: Mapping, *, fir: bool) -> dict[str, np.ndarray]:
     return layouts.write(tree, entries(tree, fir=fir))
 
 
-def entries(tree: Mapping, *, fir: bool) -> list[Entry]:
+def entries(tree: Mapping, *, fir: bool) -> list[TensorRule]:
     """Where each tensor stands, in the order of the published state dict."""
     network = tree["network"]
     found = []
     if "mixing_logit" in tree:
-        found.append(Entry("mixing_logit", ("mixing_logit",), Layout.CHANNEL))
+        found.append(TensorRule("mixing_logit", ("mixing_logit",), Layout.CHANNEL))
     if "embedding" in network:
         path = ("network", "embedding", "frequencies")
-        found.append(Entry("temb_fun.w", path, Layout.ROW))
+        found.append(TensorRule("temb_fun.w", path, Layout.ROW))
     for i, name in enumerate(module_order(network)):
         found += _module_entries(name, network[name], f"all_modules.{i}", fir)
     return found
@@ -140,7 +140,9 @@ def _possible_modules(levels: int, blocks: int) -> Iterator[str]:
     yield from ("head_norm", "head")
 
 
-def _module_entries(name: str, module: Mapping, number: str, fir: bool) -> list[Entry]:
+def _module_entries(
+    name: str, module: Mapping, number: str, fir: bool
+) -> list[TensorRule]:
     path = ("network", name)
     if "scale" in module:
         return _pair(number, path, "scale", Layout.SAME)
@@ -163,6 +165,6 @@ def _pair(published: str, path: tuple[str, ...], weight: str, layout: Layout) ->
     """Entries of a weight and its bias."""
     names = ("W", "b") if ".NIN_" in published else ("weight", "bias")
     return [
-        Entry(f"{published}.{names[0]}", (*path, weight), layout),
-        Entry(f"{published}.{names[1]}", (*path, "bias"), Layout.SAME),
+        TensorRule(f"{published}.{names[0]}", (*path, weight), layout),
+        TensorRule(f"{published}.{names[1]}", (*path, "bias"), Layout.SAME),
     ]

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsgm.interop import layouts
-from lsgm.interop.layouts import Entry, Layout
+from lsgm.interop.layouts import Layout, TensorRule
 from lsgm.networks.norm import BATCH_STATS
 from lsgm.networks.nvae import NVAE
 from lsgm.networks.nvae_encoder import Cell, Keep, Pyramid
@@ -23,7 +23,7 @@ from lsgm.vae import VAE
 PARAMS = "params"
 
 
-class Layer(NamedTuple):
+class PublishedLayer(NamedTuple):
     """One layer's published name, its path in our trees, and its kind, a key of
     ``VARIABLES``."""
 
@@ -85,23 +85,23 @@ def to_published(
     return layouts.write(tree, known)
 
 
-def entries(network: NVAE) -> Iterator[Entry]:
+def entries(network: NVAE) -> Iterator[TensorRule]:
     """All variables, those of ``layers`` and the decoder's start."""
-    yield Entry("prior_ftr0", (PARAMS, "decoder", "start"), Layout.MAP)
+    yield TensorRule("prior_ftr0", (PARAMS, "decoder", "start"), Layout.MAP)
     for name, path, kind in layers(network):
         for published, collection, ours, layout in VARIABLES[kind]:
-            yield Entry(f"{name}.{published}", (collection, *path, ours), layout)
+            yield TensorRule(f"{name}.{published}", (collection, *path, ours), layout)
 
 
-def layers(network: NVAE) -> Iterator[Layer]:
+def layers(network: NVAE) -> Iterator[PublishedLayer]:
     """All layers with variables."""
-    yield Layer("stem", ("encoder", "stem"), "wn_conv")
+    yield PublishedLayer("stem", ("encoder", "stem"), "wn_conv")
     yield from _encoder_layers(network)
     yield from _decoder_layers(network)
-    yield Layer("image_conditional.1", ("decoder", "head"), "wn_conv")
+    yield PublishedLayer("image_conditional.1", ("decoder", "head"), "wn_conv")
 
 
-def _encoder_layers(network: NVAE) -> Iterator[Layer]:
+def _encoder_layers(network: NVAE) -> Iterator[PublishedLayer]:
     index = {"pre": 0, "tower": 0, "pyramid": 0}
     published = {"pre": "pre_process", "tower": "enc_tower"}
     for step in network.encoder_steps():
@@ -112,7 +112,7 @@ def _encoder_layers(network: NVAE) -> Iterator[Layer]:
         elif isinstance(step, Keep) and step.group:
             part, name = "tower", f"enc_tower.{index['tower']}.conv"
             path = ("decoder", f"posterior_{step.group}", "combiner")
-            yield Layer(name, path, "wn_conv")
+            yield PublishedLayer(name, path, "wn_conv")
         elif isinstance(step, Pyramid) and step.name:
             part, name = "pyramid", f"progressive_input_cells.{index['pyramid']}.conv"
             yield from _bn_swish_conv(name, ("encoder", step.name))
@@ -121,7 +121,7 @@ def _encoder_layers(network: NVAE) -> Iterator[Layer]:
         index[part] += 1
 
 
-def _decoder_layers(network: NVAE) -> Iterator[Layer]:
+def _decoder_layers(network: NVAE) -> Iterator[PublishedLayer]:
     index = {"tower": 0, "post": 0}
     published = {"tower": "dec_tower", "post": "post_process"}
     for step in network.decoder_steps():
@@ -135,11 +135,17 @@ def _decoder_layers(network: NVAE) -> Iterator[Layer]:
         index[part] += 1
 
 
-def _group_layers(group: int, combiner: str, num_flows: int) -> Iterator[Layer]:
+def _group_layers(
+    group: int, combiner: str, num_flows: int
+) -> Iterator[PublishedLayer]:
     merge, posterior = f"merge_{group}", f"posterior_{group}"
-    yield Layer(combiner, ("decoder", merge, "combiner"), "wn_conv")
-    yield Layer(f"eps_conv.{group}", ("decoder", merge, "latent_conv"), "wn_conv")
-    yield Layer(f"enc_sampler.{group}.1", ("decoder", posterior, "conv"), "wn_conv")
+    yield PublishedLayer(combiner, ("decoder", merge, "combiner"), "wn_conv")
+    yield PublishedLayer(
+        f"eps_conv.{group}", ("decoder", merge, "latent_conv"), "wn_conv"
+    )
+    yield PublishedLayer(
+        f"enc_sampler.{group}.1", ("decoder", posterior, "conv"), "wn_conv"
+    )
     names = (
         ("conv.convz.0", "expand", "wn_conv_no_bias"),
         ("conv.convz.2", "depthwise", "wn_conv_no_bias"),
@@ -150,18 +156,18 @@ def _group_layers(group: int, combiner: str, num_flows: int) -> Iterator[Layer]:
         for cell, direction in (("cell1", "forward"), ("cell2", "backward")):
             path = ("decoder", posterior, f"flow_{i}", direction)
             for published, ours, kind in names:
-                yield Layer(f"{flow}.{cell}.{published}", (*path, ours), kind)
+                yield PublishedLayer(f"{flow}.{cell}.{published}", (*path, ours), kind)
 
 
 def _cell_layers(
     name: str, path: tuple[str, ...], cell: Cell, network: NVAE
-) -> Iterator[Layer]:
+) -> Iterator[PublishedLayer]:
     if cell.kind == "down":
         for i in range(4):
             published = f"{name}.skip.conv_{i + 1}"
-            yield Layer(published, (*path, "skip", f"conv_{i}"), "wn_conv")
+            yield PublishedLayer(published, (*path, "skip", f"conv_{i}"), "wn_conv")
     if cell.kind == "up":
-        yield Layer(f"{name}.skip.1", (*path, "skip"), "wn_conv_no_bias")
+        yield PublishedLayer(f"{name}.skip.1", (*path, "skip"), "wn_conv_no_bias")
     if cell.expansion:
         # An enlarging cell has the enlargement as entry 0 of the list.
         first = 1 if cell.kind == "up" else 0
@@ -171,20 +177,24 @@ def _cell_layers(
         for i in range(2):
             yield from _bn_swish_conv(f"{name}._ops.{i}", (*path, f"op_{i}"))
     if network.use_se:
-        yield Layer(f"{name}.se.se.0", (*path, "se", "reduce"), "dense")
-        yield Layer(f"{name}.se.se.2", (*path, "se", "expand"), "dense")
+        yield PublishedLayer(f"{name}.se.se.0", (*path, "se", "reduce"), "dense")
+        yield PublishedLayer(f"{name}.se.se.2", (*path, "se", "expand"), "dense")
 
 
-def _bn_swish_conv(name: str, path: tuple[str, ...]) -> Iterator[Layer]:
-    yield Layer(f"{name}.bn_act", (*path, "norm"), "norm")
-    yield Layer(f"{name}.conv_0", (*path, "conv"), "wn_conv")
+def _bn_swish_conv(name: str, path: tuple[str, ...]) -> Iterator[PublishedLayer]:
+    yield PublishedLayer(f"{name}.bn_act", (*path, "norm"), "norm")
+    yield PublishedLayer(f"{name}.conv_0", (*path, "conv"), "wn_conv")
 
 
-def _inverted_residual(name: str, path: tuple[str, ...], first: int) -> Iterator[Layer]:
-    yield Layer(f"{name}.{first}.bn", (*path, "norm_in"), "norm")
-    yield Layer(f"{name}.{first + 1}.conv.0", (*path, "expand"), "conv")
-    yield Layer(f"{name}.{first + 1}.conv.1", (*path, "norm_expand"), "norm")
-    yield Layer(f"{name}.{first + 2}.conv.0", (*path, "depthwise"), "conv")
-    yield Layer(f"{name}.{first + 2}.conv.1", (*path, "norm_depthwise"), "norm")
-    yield Layer(f"{name}.{first + 3}", (*path, "project"), "conv")
-    yield Layer(f"{name}.{first + 4}.bn", (*path, "norm_out"), "norm")
+def _inverted_residual(
+    name: str, path: tuple[str, ...], first: int
+) -> Iterator[PublishedLayer]:
+    yield PublishedLayer(f"{name}.{first}.bn", (*path, "norm_in"), "norm")
+    yield PublishedLayer(f"{name}.{first + 1}.conv.0", (*path, "expand"), "conv")
+    yield PublishedLayer(f"{name}.{first + 1}.conv.1", (*path, "norm_expand"), "norm")
+    yield PublishedLayer(f"{name}.{first + 2}.conv.0", (*path, "depthwise"), "conv")
+    yield PublishedLayer(
+        f"{name}.{first + 2}.conv.1", (*path, "norm_depthwise"), "norm"
+    )
+    yield PublishedLayer(f"{name}.{first + 3}", (*path, "project"), "conv")
+    yield PublishedLayer(f"{name}.{first + 4}.bn", (*path, "norm_out"), "norm")

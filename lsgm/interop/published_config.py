@@ -17,7 +17,7 @@ SDES = {
     "vesde": "lsgm.sdes.vesde:VESDE",
 }
 WEIGHTINGS = {
-    "ll": "lsgm.objectives.weighting:Likelihood",
+    "ll": "lsgm.objectives.weighting:LikelihoodWeighting",
     "drop_all": "lsgm.objectives.weighting:Unweighted",
     "drop_sigma2t": "lsgm.objectives.weighting:Reweighted",
     "rescale": "lsgm.objectives.weighting:Rescaled",

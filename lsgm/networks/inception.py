@@ -30,7 +30,7 @@ Maps: TypeAlias = Float[Array, "b _ _ _"]
 Pool: TypeAlias = Literal["average", "max", "halve"]
 
 
-class Layer(NamedTuple):
+class InceptionLayer(NamedTuple):
     """A convolution: its name, channels, and kernel (height, width). A stride of 1
     keeps the size; one of 2 takes no padding."""
 
@@ -50,12 +50,14 @@ class Block(NamedTuple):
       pool_features: channels of a 1x1 convolution behind the pooling; 0 for none.
     """
 
-    branches: tuple[tuple[Layer | tuple[Layer, Layer], ...], ...]
+    branches: tuple[
+        tuple[InceptionLayer | tuple[InceptionLayer, InceptionLayer], ...], ...
+    ]
     pool: Pool
     pool_features: int
 
 
-class ConvNorm(nn.Module):
+class InceptionConv(nn.Module):
     """Convolution, normalisation by stored statistics, rectifier."""
 
     features: int
@@ -97,20 +99,22 @@ class Mixed(nn.Module):
         for branch in self.block.branches:
             h, ends = x, branch[-1]
             for layer in branch[:-1]:
-                assert isinstance(layer, Layer)
+                assert isinstance(layer, InceptionLayer)
                 h = convolved(h, layer)
-            pair = (ends,) if isinstance(ends, Layer) else ends
+            pair = (ends,) if isinstance(ends, InceptionLayer) else ends
             outputs += [convolved(h, layer) for layer in pair]
         pooled = POOLINGS[self.block.pool](x)
         if self.block.pool_features:
-            pooled = convolved(pooled, Layer("branch_pool", self.block.pool_features))
+            pooled = convolved(
+                pooled, InceptionLayer("branch_pool", self.block.pool_features)
+            )
         return jnp.concatenate([*outputs, pooled], axis=-1)
 
 
-def convolved(x: Maps, layer: Layer, padding: str | None = None) -> Maps:
+def convolved(x: Maps, layer: InceptionLayer, padding: str | None = None) -> Maps:
     """A layer of the module that calls."""
     default = "SAME" if layer.stride == 1 else "VALID"
-    return ConvNorm(
+    return InceptionConv(
         layer.features,
         layer.kernel,
         layer.stride,
@@ -136,15 +140,18 @@ POOLINGS = {
 }
 
 WIDE, TALL = (1, 7), (7, 1)
-DOUBLE = (Layer("branch3x3dbl_1", 64), Layer("branch3x3dbl_2", 96, (3, 3)))
+DOUBLE = (
+    InceptionLayer("branch3x3dbl_1", 64),
+    InceptionLayer("branch3x3dbl_2", 96, (3, 3)),
+)
 
 
 def block_a(pool_features: int) -> Block:
     """At 35x35: 1x1, 5x5, two 3x3, pooling."""
     branches = (
-        (Layer("branch1x1", 64),),
-        (Layer("branch5x5_1", 48), Layer("branch5x5_2", 64, (5, 5))),
-        (*DOUBLE, Layer("branch3x3dbl_3", 96, (3, 3))),
+        (InceptionLayer("branch1x1", 64),),
+        (InceptionLayer("branch5x5_1", 48), InceptionLayer("branch5x5_2", 64, (5, 5))),
+        (*DOUBLE, InceptionLayer("branch3x3dbl_3", 96, (3, 3))),
     )
     return Block(branches, "average", pool_features)
 
@@ -152,8 +159,8 @@ def block_a(pool_features: int) -> Block:
 def block_b() -> Block:
     """35x35 to 17x17."""
     branches = (
-        (Layer("branch3x3", 384, (3, 3), 2),),
-        (*DOUBLE, Layer("branch3x3dbl_3", 96, (3, 3), 2)),
+        (InceptionLayer("branch3x3", 384, (3, 3), 2),),
+        (*DOUBLE, InceptionLayer("branch3x3dbl_3", 96, (3, 3), 2)),
     )
     return Block(branches, "halve", 0)
 
@@ -161,18 +168,18 @@ def block_b() -> Block:
 def block_c(width: int) -> Block:
     """At 17x17: 7x7 in two and in four one-dimensional convolutions."""
     branches = (
-        (Layer("branch1x1", 192),),
+        (InceptionLayer("branch1x1", 192),),
         (
-            Layer("branch7x7_1", width),
-            Layer("branch7x7_2", width, WIDE),
-            Layer("branch7x7_3", 192, TALL),
+            InceptionLayer("branch7x7_1", width),
+            InceptionLayer("branch7x7_2", width, WIDE),
+            InceptionLayer("branch7x7_3", 192, TALL),
         ),
         (
-            Layer("branch7x7dbl_1", width),
-            Layer("branch7x7dbl_2", width, TALL),
-            Layer("branch7x7dbl_3", width, WIDE),
-            Layer("branch7x7dbl_4", width, TALL),
-            Layer("branch7x7dbl_5", 192, WIDE),
+            InceptionLayer("branch7x7dbl_1", width),
+            InceptionLayer("branch7x7dbl_2", width, TALL),
+            InceptionLayer("branch7x7dbl_3", width, WIDE),
+            InceptionLayer("branch7x7dbl_4", width, TALL),
+            InceptionLayer("branch7x7dbl_5", 192, WIDE),
         ),
     )
     return Block(branches, "average", 192)
@@ -181,12 +188,15 @@ def block_c(width: int) -> Block:
 def block_d() -> Block:
     """17x17 to 8x8."""
     branches = (
-        (Layer("branch3x3_1", 192), Layer("branch3x3_2", 320, (3, 3), 2)),
         (
-            Layer("branch7x7x3_1", 192),
-            Layer("branch7x7x3_2", 192, WIDE),
-            Layer("branch7x7x3_3", 192, TALL),
-            Layer("branch7x7x3_4", 192, (3, 3), 2),
+            InceptionLayer("branch3x3_1", 192),
+            InceptionLayer("branch3x3_2", 320, (3, 3), 2),
+        ),
+        (
+            InceptionLayer("branch7x7x3_1", 192),
+            InceptionLayer("branch7x7x3_2", 192, WIDE),
+            InceptionLayer("branch7x7x3_3", 192, TALL),
+            InceptionLayer("branch7x7x3_4", 192, (3, 3), 2),
         ),
     )
     return Block(branches, "halve", 0)
@@ -195,19 +205,21 @@ def block_d() -> Block:
 def block_e(pool: Pool) -> Block:
     """At 8x8: branches that end in a row and a column side by side."""
     branches = (
-        (Layer("branch1x1", 320),),
-        (Layer("branch3x3_1", 384), _crossed("branch3x3_2")),
+        (InceptionLayer("branch1x1", 320),),
+        (InceptionLayer("branch3x3_1", 384), _crossed("branch3x3_2")),
         (
-            Layer("branch3x3dbl_1", 448),
-            Layer("branch3x3dbl_2", 384, (3, 3)),
+            InceptionLayer("branch3x3dbl_1", 448),
+            InceptionLayer("branch3x3dbl_2", 384, (3, 3)),
             _crossed("branch3x3dbl_3"),
         ),
     )
     return Block(branches, pool, 192)
 
 
-def _crossed(name: str) -> tuple[Layer, Layer]:
-    return Layer(f"{name}a", 384, (1, 3)), Layer(f"{name}b", 384, (3, 1))
+def _crossed(name: str) -> tuple[InceptionLayer, InceptionLayer]:
+    return InceptionLayer(f"{name}a", 384, (1, 3)), InceptionLayer(
+        f"{name}b", 384, (3, 1)
+    )
 
 
 BLOCKS = {
@@ -233,12 +245,12 @@ class InceptionV3(nn.Module):
 
     @nn.compact
     def __call__(self, x: Image) -> Float[Array, "b d"]:
-        h = convolved(x, Layer("Conv2d_1a_3x3", 32, (3, 3), 2))
-        h = convolved(h, Layer("Conv2d_2a_3x3", 32, (3, 3)), "VALID")
-        h = convolved(h, Layer("Conv2d_2b_3x3", 64, (3, 3)))
+        h = convolved(x, InceptionLayer("Conv2d_1a_3x3", 32, (3, 3), 2))
+        h = convolved(h, InceptionLayer("Conv2d_2a_3x3", 32, (3, 3)), "VALID")
+        h = convolved(h, InceptionLayer("Conv2d_2b_3x3", 64, (3, 3)))
         h = halve(h)
-        h = convolved(h, Layer("Conv2d_3b_1x1", 80))
-        h = convolved(h, Layer("Conv2d_4a_3x3", 192, (3, 3)), "VALID")
+        h = convolved(h, InceptionLayer("Conv2d_3b_1x1", 80))
+        h = convolved(h, InceptionLayer("Conv2d_4a_3x3", 192, (3, 3)), "VALID")
         h = halve(h)
         for name, block in BLOCKS.items():
             h = Mixed(block, name=name)(h)

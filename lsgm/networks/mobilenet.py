@@ -32,7 +32,7 @@ Maps: TypeAlias = Float[Array, "b _ _ _"]
 Channels: TypeAlias = Float[Array, " c"]
 
 
-class Stage(NamedTuple):
+class MobileStage(NamedTuple):
     """Blocks of one width.
 
     Attributes:
@@ -48,13 +48,13 @@ class Stage(NamedTuple):
 
 
 STAGES = (
-    Stage(1, 16, 1, 1),
-    Stage(6, 24, 2, 2),
-    Stage(6, 32, 3, 2),
-    Stage(6, 64, 4, 2),
-    Stage(6, 96, 3, 1),
-    Stage(6, 160, 3, 2),
-    Stage(6, 320, 1, 1),
+    MobileStage(1, 16, 1, 1),
+    MobileStage(6, 24, 2, 2),
+    MobileStage(6, 32, 3, 2),
+    MobileStage(6, 64, 4, 2),
+    MobileStage(6, 96, 3, 1),
+    MobileStage(6, 160, 3, 2),
+    MobileStage(6, 320, 1, 1),
 )
 
 
@@ -70,7 +70,7 @@ def folded(
     return kernel * gain[None, None, None], bias - gain * mean
 
 
-class ConvNorm(nn.Module):
+class MobileConv(nn.Module):
     """Convolution and normalisation, Eq. (1).
 
     Attributes:
@@ -107,7 +107,7 @@ class ConvNorm(nn.Module):
         return h + bias[None, None, None]
 
 
-class InvertedResidual(nn.Module):
+class MobileResidual(nn.Module):
     """Widen, filter, narrow."""
 
     expansion: int
@@ -118,9 +118,9 @@ class InvertedResidual(nn.Module):
     def __call__(self, x: Maps) -> Maps:
         h, hidden = x, self.expansion * x.shape[-1]
         if self.expansion != 1:
-            h = nn.relu6(ConvNorm(hidden, 1, name="expand")(h))
-        filtered = ConvNorm(hidden, 3, self.stride, by_channel=True, name="depthwise")
-        h = ConvNorm(self.channels, 1, name="project")(nn.relu6(filtered(h)))
+            h = nn.relu6(MobileConv(hidden, 1, name="expand")(h))
+        filtered = MobileConv(hidden, 3, self.stride, by_channel=True, name="depthwise")
+        h = MobileConv(self.channels, 1, name="project")(nn.relu6(filtered(h)))
         return x + h if self.stride == 1 and h.shape == x.shape else h
 
 
@@ -132,18 +132,18 @@ class MobileNetV2(nn.Module):
     """
 
     stem: int = 32
-    stages: tuple[Stage, ...] = STAGES
+    stages: tuple[MobileStage, ...] = STAGES
     num_features: int = NUM_FEATURES
 
     @nn.compact
     def __call__(self, x: Image) -> Float[Array, "b d"]:
-        h = nn.relu6(ConvNorm(self.stem, 3, 2, name="0")(x))
+        h = nn.relu6(MobileConv(self.stem, 3, 2, name="0")(x))
         blocks = [
             (stage.expansion, stage.channels, stage.stride if first else 1)
             for stage in self.stages
             for first in [True] + [False] * (stage.blocks - 1)
         ]
         for number, block in enumerate(blocks, 1):
-            h = InvertedResidual(*block, name=str(number))(h)
-        last = ConvNorm(self.num_features, 1, name=str(len(blocks) + 1))
+            h = MobileResidual(*block, name=str(number))(h)
+        last = MobileConv(self.num_features, 1, name=str(len(blocks) + 1))
         return jnp.mean(nn.relu6(last(h)), axis=(1, 2))

@@ -2,8 +2,9 @@ r"""The mixed score and its squared error.
 
     eps_theta = normal_eps + r,   r = a (eps' - normal_eps),               (1)
 
-with eps' the network's output, normal_eps the exact prediction for Normal data, and
-a = sigmoid(mixing_logit) in (0, 1), one per latent channel: the geometric mixture
+with eps' the network's output, normal_eps the exact prediction for Normal data, both
+of the noised part's shape, and a = sigmoid(mixing_logit) in (0, 1), one per latent
+channel: the geometric mixture
 p(u_t) ~ N(0, I)^(1-a) p'(u_t)^a. Only r is ever formed, so nothing cancels where
 latents are nearly Normal. Without mixing, a = 1.
 
@@ -13,16 +14,16 @@ Source: LSGM, arXiv 2106.05931, section 3.2 (mixed score), Eq. 8 (objective).
 import jax
 
 from lsgm.sdes.base import SDE
-from lsgm.typing import Array, Float, Latent, Time
+from lsgm.typing import Array, Float, Noise, State, Time
 
 
 def mixed_residual(
     sde: SDE,
-    eps_prime: Latent,
-    u: Latent,
+    eps_prime: Float[Array, "b h w c"],
+    u: Float[Array, "b h w s"],
     t: Time,
     mixing_logit: Float[Array, " c"] | None,
-) -> Latent:
+) -> Float[Array, "b h w c"]:
     """r of Eq. (1); no logit means no mixing."""
     residual = eps_prime - sde.normal_eps(u, t)
     if mixing_logit is None:
@@ -30,8 +31,6 @@ def mixed_residual(
     return jax.nn.sigmoid(mixing_logit)[None, None, None] * residual
 
 
-def squared_error(
-    sde: SDE, eps: Latent, residual: Latent, u: Latent, t: Time
-) -> Latent:
-    """(eps - eps_theta)^2 per variable, [b h w c]."""
-    return (eps - sde.normal_eps(u, t) - residual) ** 2
+def squared_error(sde: SDE, eps: State, residual: Noise, u: State, t: Time) -> Noise:
+    """(noised(eps) - eps_theta)^2 per variable of the noised part."""
+    return (sde.noised(eps) - sde.normal_eps(u, t) - residual) ** 2

@@ -2,8 +2,9 @@ r"""Weights w(t) of the squared noise error in score matching.
 
     loss = int w(t) E ||eps - eps_theta(u_t, t)||^2 dt.                    (1)
 
-With the likelihood weight, (1) plus ``sde.bound_constant`` bounds -log p(u_0)
-(LSGM, arXiv 2106.05931, Theorem 1). The others trade the bound for image quality.
+The error is that of the noised part, and l is the scale of its score. With the
+likelihood weight, (1) plus ``sde.bound_constant`` bounds -log p(u_0) (LSGM, arXiv
+2106.05931, Theorem 1). The others trade the bound for image quality.
 Names of LSGM's published code: ``ll``, ``drop_sigma2t``, ``drop_all``, ``rescale``.
 """
 
@@ -12,7 +13,8 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from lsgm.sdes.base import SDE, ScalarSDE, TimeIntegral
+from lsgm.sdes.base import SDE, TimeIntegral
+from lsgm.sdes.scalar import ScalarSDE
 from lsgm.typing import Time
 
 
@@ -31,8 +33,8 @@ class Weighting(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Likelihood(Weighting):
-    """g^2 / (2 var): the bound."""
+class LikelihoodWeighting(Weighting):
+    """g^2 l^2 / 2, for scalar processes g^2 / (2 var): the bound."""
 
     def __call__(self, sde: SDE, t: Time) -> Time:
         return 0.5 * sde.g2(t) * sde.score_scale(t) ** 2
@@ -69,5 +71,10 @@ class Rescaled(Weighting):
     """1 / (2 (1 - var)): makes the error of Normal data constant in time, so that
     uniform times are optimal. Meant for variance-preserving processes."""
 
-    def __call__(self, sde: ScalarSDE, t: Time) -> Time:
+    def __call__(self, sde: SDE, t: Time) -> Time:
+        if not isinstance(sde, ScalarSDE):
+            raise ValueError(
+                f"Rescaled needs a ScalarSDE, not {sde}: Likelihood, Reweighted and "
+                "Unweighted take any process"
+            )
         return 0.5 / sde.one_minus_var(t)

@@ -59,7 +59,7 @@ class Prior(Protocol):
       has_bound: whether it bounds the cross-entropy, so that it may train an encoder
         and report a bound.
       diffusion: the process that it reverses, whose residual a method
-        ``residual_fn(params, mutables)`` then gives; None where there is none.
+        ``residual_fn(params, mutables, cond)`` then gives; None where there is none.
       shares_objective: whether its loss is the encoder's cross-entropy on the
         same draw (likelihood weighting, one time for both).
     """
@@ -128,13 +128,17 @@ class Prior(Protocol):
         flow: ProbabilityFlow,
         probes: Probes,
         cond: Array | None = None,
+        eps: Latent | None = None,
     ) -> LogLikelihood:
         """log p(z0) [b] in nats; only of a prior that has a bound.
 
         Args:
           flow: how to solve an ODE, where that is the way; to its ``t_end``.
-          probes: for the trace of that ODE (``lsgm.samplers.likelihood``).
+          probes: for the trace of that ODE (``lsgm.samplers.likelihood``), of the
+            latents' shape.
           cond: as in ``terms``.
+          eps: standard normal noise of the latents' shape, for the components that
+            an augmented process has beyond them; others ignore it.
         """
         ...
 

@@ -84,9 +84,10 @@ class StandardNormal:
         flow: ProbabilityFlow,
         probes: Probes,
         cond: Array | None = None,
+        eps: Latent | None = None,
     ) -> LogLikelihood:
         """Exact, and no network call; nothing is solved."""
-        del params, mutables, flow, probes, cond
+        del params, mutables, flow, probes, cond, eps
         log_prob = -sum_per_example(neg_log_prob(z0))
         return LogLikelihood(log_prob, z0, jnp.zeros((), jnp.int32))
 

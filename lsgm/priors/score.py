@@ -21,6 +21,10 @@ r = eps_theta - normal_eps, the same expectation is
 whose noise is in proportion to r: none at all for the Normal prior. This control
 variate follows from the mixed score and is not in the literature that we know.
 
+An augmented process (``lsgm.sdes.base``) has a state with more channels than z_0: the
+network sees them all, and predicts the noise of the noised part, which has z_0's shape.
+In (1) to (3), eps is that part of the kernel's noise.
+
 Two forms of the joint algorithm: (a) one draw of t for both, only the weight differs;
 (b) the encoder's own draw of t, from its own sampler, on the same noise; then (1)
 sees detached latents, and the network runs once for either, so that the gradient of
@@ -41,7 +45,7 @@ from lsgm.networks.layers import KERNELS, SCALES
 from lsgm.numerics import expand_to, sum_per_example
 from lsgm.objectives.score_matching import mixed_residual, squared_error
 from lsgm.objectives.time_sampling import TimeSampler
-from lsgm.objectives.weighting import Likelihood, Weighting
+from lsgm.objectives.weighting import LikelihoodWeighting, Weighting
 from lsgm.priors.base import LatentSamples, PriorTerms
 from lsgm.samplers.base import Sampler
 from lsgm.samplers.likelihood import LogLikelihood, Probes, log_likelihood
@@ -67,7 +71,8 @@ class ScoreDraws(NamedTuple):
     """Random numbers of one evaluation.
 
     Attributes:
-      eps: noise, [b h w c]; rho: uniform numbers behind the prior's times, [b];
+      eps: noise of the state's shape, [b h w s].
+      rho: uniform numbers behind the prior's times, [b].
       rho_encoder: those behind the encoder's own, [b], or None.
     """
 
@@ -80,7 +85,7 @@ class Look(NamedTuple):
     """One call of the network: states, times, squared error per variable, and what
     the layers made known."""
 
-    u: Latent
+    u: Float[Array, "b h w s"]
     t: Time
     error: Latent
     sown: Params
@@ -91,7 +96,8 @@ class ScorePrior:
     """p(z0) as the end of a learned reverse diffusion, Eqs. (1) and (2).
 
     Attributes:
-      network: Linen module (u [b h w c], t [b], train) -> eps' [b h w c].
+      network: Linen module (u [b h w s], t [b], train) -> eps' [b h w c], s the
+        channels of a state of ``sde`` (c, for scalar processes).
       weighting, time_sampler: w and r of Eq. (1).
       encoder_times: the encoder's own time sampler, form (b); None is form (a).
       mixed: predict through the mixed score (``lsgm.objectives.score_matching``).
@@ -125,13 +131,15 @@ class ScorePrior:
 
     @property
     def shares_objective(self) -> bool:
-        return self.encoder_times is None and isinstance(self.weighting, Likelihood)
+        return self.encoder_times is None and isinstance(
+            self.weighting, LikelihoodWeighting
+        )
 
     def init(
         self, key: PRNGKey, z_shape: tuple[int, int, int]
     ) -> tuple[Params, Params]:
         """Network and mixing logits; all channels active."""
-        u, t = jnp.zeros((1, *z_shape)), jnp.zeros((1,))
+        u, t = jnp.zeros((1, *self.sde.state_shape(z_shape))), jnp.zeros((1,))
         params = {"network": initialize(self.network, key, u, t, train=False)["params"]}
         channels = z_shape[-1]
         if self.mixed:
@@ -183,7 +191,7 @@ class ScorePrior:
                 shared_second, second, indices, batch_size
             )
         return ScoreDraws(
-            eps=numerics.normal(noise, z_shape),
+            eps=numerics.normal(noise, self.sde.state_shape(z_shape)),
             rho=self.time_sampler.rho(shared_first, first, indices, batch_size),
             rho_encoder=rho_encoder,
         )
@@ -233,8 +241,15 @@ class ScorePrior:
             scales={GROUP: own.sown.get(SCALES, {})},
         )
 
-    def residual_fn(self, params: Params, mutables: Params) -> ResidualFn:
-        """(u, t) -> r as samplers and likelihoods take it: one network call each."""
+    def residual_fn(
+        self, params: Params, mutables: Params, cond: Array | None = None
+    ) -> ResidualFn:
+        """(u, t) -> r as samplers and likelihoods take it: one network call each.
+
+        Args:
+          cond: labels, which this prior ignores.
+        """
+        del cond
         return lambda u, t: self._residual(params, mutables, u, t, train=False)[0]
 
     def log_prob(
@@ -246,11 +261,12 @@ class ScorePrior:
         flow: ProbabilityFlow,
         probes: Probes,
         cond: Array | None = None,
+        eps: Latent | None = None,
     ) -> LogLikelihood:
-        """The density of what the probability flow, run to ``flow.t_end``, makes."""
-        del cond
-        residual_fn = self.residual_fn(params, mutables)
-        return log_likelihood(flow, self.sde, residual_fn, z0, probes)
+        """The density of what the probability flow, run to ``flow.t_end``, makes; one
+        draw of a lower bound of it where the process is augmented."""
+        residual_fn = self.residual_fn(params, mutables, cond)
+        return log_likelihood(flow, self.sde, residual_fn, z0, probes, eps)
 
     def sample(
         self,
@@ -264,10 +280,9 @@ class ScorePrior:
         cond: Array | None = None,
     ) -> LatentSamples:
         """Draw u_1 and run the sampler; calls are the sampler's count."""
-        del cond
         start_key, sampler_key = jax.random.split(key)
         u1 = temperature * self.sde.prior_sample(start_key, shape)
-        residual_fn = self.residual_fn(params, mutables)
+        residual_fn = self.residual_fn(params, mutables, cond)
         done = self.sampler(sampler_key, self.sde, residual_fn, u1, num_path=num_path)
         path = None if done.path is None else jax.vmap(self.sde.lower)(done.path)
         return LatentSamples(self.sde.lower(done.u), done.nfe, path)
@@ -276,14 +291,16 @@ class ScorePrior:
         self,
         params: Params,
         mutables: Params,
-        u: Latent,
+        u: Float[Array, "b h w s"],
         t: Time,
         *,
         train: bool,
         dropout_key: PRNGKey | None = None,
     ) -> tuple[Latent, Params]:
         own = params[GROUP]
-        active = mutables[GROUP]["active"][None, None, None]
+        # A state is blocks of the latent's channels.
+        active = mutables[GROUP]["active"]
+        active = jnp.tile(active, u.shape[-1] // active.size)[None, None, None]
         eps_prime, sown = self.network.apply(
             {"params": own["network"]},
             u * active,
@@ -292,19 +309,31 @@ class ScorePrior:
             rngs={"dropout": dropout_key} if train else {},
             mutable=[KERNELS, SCALES],
         )
+        expected = self.sde.noised(u).shape
+        if eps_prime.shape != expected:
+            raise ValueError(
+                f"network: its output for states {u.shape} has the shape "
+                f"{eps_prime.shape}, and the noise of {self.sde} has {expected}: "
+                f"set network.out_channels = {expected[-1]}"
+            )
         eps_prime = eps_prime.astype(u.dtype)
         logit = own["mixing_logit"] if self.mixed else None
         return mixed_residual(self.sde, eps_prime, u, t, logit), sown
 
     def _cross_entropy(
-        self, z0: Latent, look: Look, eps: Latent, density: Time
+        self,
+        z0: Latent,
+        look: Look,
+        eps: Float[Array, "b h w s"],
+        density: Time,
     ) -> Latent:
         """Eq. (3), or Eq. (2) without a control variate."""
         t_min = (self.encoder_times or self.time_sampler).t_min
         u, t, error = look.u, look.t, look.error
         if self.control_variate:
-            error -= squared_error(self.sde, eps, jnp.zeros_like(u), u, t)
-        integral = expand_to(Likelihood()(self.sde, t) / density, error) * error
+            error -= squared_error(self.sde, eps, jnp.zeros_like(error), u, t)
+        weight = LikelihoodWeighting()(self.sde, t) / density
+        integral = expand_to(weight, error) * error
         if self.control_variate:
             rest = self.sde.normal_bound(z0, t_min) - self.sde.prior_kl(z0)
         else:

@@ -7,22 +7,20 @@ data is recorded under ``held_out/<name>`` and drawn in the colour of ``<name>``
 """
 
 import dataclasses
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from lsgm.reports.figures import INK, draw_png
 
 Records: TypeAlias = Sequence[Mapping[str, Any]]
 
 HELD_OUT = "held_out/"
-COLOURS = ("#1f5fbf", "#c2571a", "#177e68", "#8a3f9e")
-INK, PALE = "#3a4048", "#d9dde2"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,17 +80,17 @@ def draw(panel: Panel, stages: Mapping[str, Records]) -> bytes | None:
     }
     if not lines:
         return None
-    figure = Figure(figsize=(5.0, 2.9), dpi=200, layout="constrained")
-    axes = figure.add_subplot()
-    for name, (steps, values) in lines.items():
-        _plot(axes, panel.names, name, steps, values)
-    _frame(axes, panel, [values for _, values in lines.values()])
-    _mark_stages(axes, tuple(stages), ends)
-    if len(lines) > 1:
-        _legend(figure, axes)
-    file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file)
-    return file.getvalue()
+
+    def fill(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for name, (steps, values) in lines.items():
+            _plot(axes, panel.names, name, steps, values)
+        _frame(axes, panel, [values for _, values in lines.values()])
+        _mark_stages(axes, tuple(stages), ends)
+        if len(lines) > 1:
+            _legend(figure, axes)
+
+    return draw_png((5.0, 2.9), fill)
 
 
 def _last_step(records: Records) -> int:
@@ -126,8 +124,8 @@ def _plot(
     axes.plot(
         steps,
         values,
-        color=COLOURS[names.index(plain) % len(COLOURS)],
-        linewidth=1.0 if held_out else 1.4,
+        color=f"C{names.index(plain)}",
+        linewidth=1.0 if held_out else None,
         linestyle="--" if held_out else "-",
         marker="o" if held_out or np.isfinite(values).sum() < 3 else None,
         markersize=4,
@@ -137,16 +135,11 @@ def _plot(
 
 
 def _frame(axes: Axes, panel: Panel, values: Sequence[np.ndarray]) -> None:
-    axes.set_title(f"{panel.title}, {panel.unit}", loc="left", fontsize=10, color=INK)
-    axes.set_xlabel("step", fontsize=8.5, color=INK)
-    axes.tick_params(labelsize=8.5, colors=INK, length=0)
+    axes.set_title(f"{panel.title}, {panel.unit}")
+    axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.grid(axis="y", color=PALE, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(PALE)
     axes.set_ylim(*view(np.concatenate(values)))
 
 
@@ -170,9 +163,6 @@ def _legend(figure: Figure, axes: Axes) -> None:
         labels,
         loc="outside lower center",
         ncols=min(len(labels), 2),
-        frameon=False,
-        fontsize=8.5,
-        labelcolor=INK,
     )
 
 

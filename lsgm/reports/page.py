@@ -12,6 +12,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lsgm.files import write_file
 from lsgm.reports.templates import render
 from lsgm.statistics.estimate import Estimate
 
@@ -110,7 +111,7 @@ def write_report(
         metrics=metrics,
         card=card,
     )
-    path.write_text(page, encoding="utf-8")
+    write_file(path, page)
 
 
 def format_value(value: float | int, standard_error: float | None = None) -> str:

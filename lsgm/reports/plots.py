@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from lsgm.files import write_file
 from lsgm.typing import Array
 
 Images = Float[np.ndarray | Array, "n h w c"] | UInt8[np.ndarray | Array, "n h w c"]
@@ -100,4 +101,4 @@ def save_grid(
     path: pathlib.Path | str, images: Images, columns: int | None = None
 ) -> None:
     """Write ``grid(images, columns)`` as a PNG file."""
-    pathlib.Path(path).write_bytes(png(grid(images, columns)))
+    write_file(pathlib.Path(path), png(grid(images, columns)))

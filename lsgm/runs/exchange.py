@@ -10,7 +10,7 @@ import numpy as np
 
 from lsgm.features.weights_file import sha256
 from lsgm.interop import files, ncsnpp_names, nvae_names, published_args
-from lsgm.interop.files import Published, State
+from lsgm.interop.files import PublishedRun, State
 from lsgm.interop.published_config import config_of
 from lsgm.model import LatentModel
 from lsgm.priors.score import GROUP, ScorePrior
@@ -53,7 +53,7 @@ def import_file(
     return workdir / name
 
 
-def state_of(model: LatentModel, run: Published) -> TrainState:
+def state_of(model: LatentModel, run: PublishedRun) -> TrainState:
     """Parameters, averages and statistics, without any optimiser's state.
 
     Raises:
@@ -90,7 +90,7 @@ def export_file(restored: Restored, path: pathlib.Path) -> None:
     files.write(path, published_of(restored))
 
 
-def published_of(restored: Restored) -> Published:
+def published_of(restored: Restored) -> PublishedRun:
     """The restored parameters under published names; raises as ``export_file``.
 
     Channels that the prior does not see are cut off in its first convolution, which
@@ -107,7 +107,9 @@ def published_of(restored: Restored) -> Published:
     if prior is not None:
         own = _cut_off(prior, params[GROUP], mutables[GROUP]["active"])
         states = ncsnpp_names.write(own, fir=prior.network.fir)
-    return Published(vae=vae, prior=states, average=None, args=args, step=restored.step)
+    return PublishedRun(
+        vae=vae, prior=states, average=None, args=args, step=restored.step
+    )
 
 
 def _score_prior(model: LatentModel) -> ScorePrior:
@@ -135,7 +137,7 @@ def _cut_off(prior: ScorePrior, params: Params, active: Any) -> Params:
     return {**params, "network": {**network, "stem": {**stem, "kernel": kernel}}}
 
 
-def _origin(path: pathlib.Path, run: Published) -> dict[str, Any]:
+def _origin(path: pathlib.Path, run: PublishedRun) -> dict[str, Any]:
     words = {
         name: value
         for name, value in run.args.items()

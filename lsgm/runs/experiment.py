@@ -1,13 +1,15 @@
 """One config as objects, checked before anything is compiled."""
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
 from lsgm.config import ConfigError, build, nearest, plain
+from lsgm.data.errors import DataError
 from lsgm.data.pipeline import Data
 from lsgm.evaluation.settings import Evaluation
 from lsgm.model import LatentModel
@@ -143,12 +145,37 @@ def _check_data_shape(experiment: Experiment) -> None:
         )
 
 
+@contextlib.contextmanager
+def name_data_keys(data: Data) -> Iterator[None]:
+    """Turn errors of ``data`` in the block into errors of their config.
+
+    Raises:
+      ConfigError: for a DataError; names the key.
+    """
+    try:
+        yield
+    except DataError as error:
+        key = error.argument
+        if key in {field.name for field in dataclasses.fields(data)}:
+            key = f"data.{key}"
+        elif key == "split":
+            key = "data.source" if hasattr(data, "source") else "data"
+        elif hasattr(getattr(data, "source", None), key):
+            key = f"data.source.{key}"
+        raise ConfigError(key, error.value, error.reason) from error
+
+
 def check_data(experiment: Experiment) -> None:
     """Open the data: splits exist, and hold what is asked of them.
 
     Raises:
       ConfigError: they do not.
     """
+    with name_data_keys(experiment.data):
+        _check_splits(experiment)
+
+
+def _check_splits(experiment: Experiment) -> None:
     data, settings = experiment.data, experiment.evaluation
     size = data.num_examples("train")
     for name, stage in experiment.stages.items():

@@ -121,7 +121,8 @@ def measure(restored: Restored, *, seed: int, out: pathlib.Path) -> None:
     experiments.check_data(restored.experiment)
     experiments.check_extractor(restored.experiment)
     subject = subject_of(restored, seed=seed)
-    evaluate.write(subject, evaluate.measure(subject, seed, out), out)
+    with experiments.name_data_keys(subject.data):
+        evaluate.write(subject, evaluate.measure(subject, seed, out), out)
 
 
 def card_of(restored: Restored, *, seed: int) -> dict[str, Any]:

@@ -12,10 +12,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from lsgm.evaluation import monitor
-from lsgm.runs.experiment import Experiment
+from lsgm.files import write_file
+from lsgm.runs.experiment import Experiment, name_data_keys
 from lsgm.runs.stored import resolve
 from lsgm.training import inactive
 from lsgm.training import state as states
@@ -46,12 +48,13 @@ def train(
     Raises:
       WorkdirError: the workdir was started with another config; the message
         lists the differences.
+      ConfigError: an example that cannot be read; names the key.
       Interrupted: asked to stop by a signal; the state is saved.
     """
     resolved = resolve(config)
     claim(workdir, resolved)
     carried: TrainState | None = None
-    with stop_on_signals() as stop:
+    with stop_on_signals() as stop, name_data_keys(experiment.data):
         for index, name in enumerate(experiment.stage_order):
             key = jax.random.fold_in(jax.random.key(experiment.seed), index)
             meta = describe_run(resolved, name)
@@ -155,12 +158,12 @@ def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:
     path = workdir / "config.json"
     if not path.exists():
         # Each process of a run on several hosts writes the same.
-        partial = path.with_suffix(f".partial{jax.process_index()}")
-        workdir.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-        partial.replace(path)
+        write_file(path, json.dumps(config, indent=2, sort_keys=True) + "\n")
         return
-    there, here = flatten(resolve(json.loads(path.read_text()))), flatten(config)
+    there, here = (
+        flatten_dict(tree, sep=".")
+        for tree in (resolve(json.loads(path.read_text())), config)
+    )
     changed = [
         f"  {key}: {there.get(key, 'absent')!r} there, {here.get(key, 'absent')!r} now"
         for key in sorted(there.keys() | here.keys())
@@ -171,13 +174,3 @@ def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:
             f"{workdir} was started with another config; use another workdir, or "
             "undo the difference:\n" + "\n".join(changed)
         )
-
-
-def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries to one, with dotted keys."""
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}.{key}" if prefix else key)
-    return flat

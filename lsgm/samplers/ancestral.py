@@ -30,7 +30,7 @@ import numpy as np
 
 from lsgm.samplers.fixed_grid import FixedGrid, Memory, Row, Table
 from lsgm.samplers.grids import marginals
-from lsgm.sdes.base import ScalarSDE
+from lsgm.sdes.scalar import ScalarSDE
 from lsgm.typing import State
 
 VARIANCES = ("kernel", "posterior")

@@ -2,8 +2,8 @@
 
 A sampler receives ``residual_fn(u, t) -> r``: what the network adds to the exact
 noise predictor of Normal data (``lsgm.sdes.base``, Eq. 4). The full prediction is
-``sde.normal_eps(u, t) + r``. Each evaluation of ``residual_fn`` is one network
-call, and is counted where it is made.
+``sde.normal_eps(u, t) + r``, of the noised part's shape. Each evaluation of
+``residual_fn`` is one network call, and is counted where it is made.
 """
 
 import abc
@@ -76,6 +76,8 @@ class Sampler(abc.ABC):
         """Run the reverse process from ``u1`` at t = 1 to ``t_end``.
 
         Args:
+          u1: a state as ``sde.prior_sample`` makes it; ``sde.lower`` of the result
+            are the samples.
           num_path: how many states to keep along the way, ends included; 0 keeps
             none.
         """

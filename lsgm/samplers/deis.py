@@ -18,7 +18,7 @@ import numpy as np
 from lsgm.samplers.fixed_grid import FixedGrid, Table
 from lsgm.samplers.grids import Grid, Quadratic, marginals, times_of
 from lsgm.samplers.multistep import adams_weights, check_order
-from lsgm.sdes.base import ScalarSDE
+from lsgm.sdes.scalar import ScalarSDE
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

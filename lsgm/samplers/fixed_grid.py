@@ -26,8 +26,9 @@ import numpy as np
 
 from lsgm.numerics import on_host
 from lsgm.samplers.base import Sampler, Samples
-from lsgm.samplers.grids import Grid, Uniform
-from lsgm.sdes.base import SDE, ScalarSDE
+from lsgm.samplers.grids import Grid, UniformGrid
+from lsgm.sdes.base import SDE
+from lsgm.sdes.scalar import ScalarSDE
 from lsgm.typing import Array, PRNGKey, ResidualFn, State
 
 Table = dict[str, np.ndarray]
@@ -50,7 +51,7 @@ class FixedGrid(Sampler):
     needs: ClassVar[type[SDE]] = ScalarSDE
 
     num_steps: int = 20
-    grid: Grid = Uniform()
+    grid: Grid = UniformGrid()
     t_start: float = 1.0
 
     def __post_init__(self) -> None:
@@ -85,7 +86,10 @@ class FixedGrid(Sampler):
     def check(self, sde: SDE) -> None:
         if not isinstance(sde, self.needs):
             name = type(self).__name__
-            raise ValueError(f"{name} needs a {self.needs.__name__}, not {sde}")
+            raise ValueError(
+                f"{name} needs a {self.needs.__name__}, not {sde}: ProbabilityFlow "
+                "takes any process"
+            )
 
     def __call__(
         self,

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsgm.numerics import on_host
-from lsgm.sdes.base import ScalarSDE
+from lsgm.sdes.scalar import ScalarSDE
 from lsgm.typing import Time
 
 # Fewest numbers in one compiled call; more go in powers of two.
@@ -44,7 +44,7 @@ class Grid(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Uniform(Grid):
+class UniformGrid(Grid):
     """Eq. (1)."""
 
     def __call__(

@@ -1,7 +1,7 @@
 r"""Integrates the residual alone: what Normal data need no steps for, is free.
 
-Variance-preserving processes have du/dt = (g^2 / 2 sigma) r (``lsgm.sdes.base``,
-Eq. 5), and var' = g^2 (1 - var). In S = artanh(sigma) therefore
+Variance-preserving processes have du/dt = (g^2 / 2 sigma) r (``lsgm.sdes.scalar``,
+Eq. 3), and var' = g^2 (1 - var). In S = artanh(sigma) therefore
 
     du/dS = r(u, t).                                                       (1)
 
@@ -27,7 +27,8 @@ import numpy as np
 from lsgm.samplers.fixed_grid import FixedGrid, Table
 from lsgm.samplers.grids import Angle, Grid, marginals
 from lsgm.samplers.multistep import adams_weights, check_order
-from lsgm.sdes.base import SDE, ScalarSDE, VariancePreservingSDE
+from lsgm.sdes.base import SDE
+from lsgm.sdes.scalar import ScalarSDE, VariancePreservingSDE
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

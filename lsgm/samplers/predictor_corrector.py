@@ -25,7 +25,7 @@ import numpy as np
 from lsgm.samplers.euler_maruyama import reverse_steps
 from lsgm.samplers.fixed_grid import FixedGrid, Table
 from lsgm.samplers.grids import marginals
-from lsgm.sdes.base import ScalarSDE
+from lsgm.sdes.scalar import ScalarSDE
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

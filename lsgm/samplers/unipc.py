@@ -26,7 +26,7 @@ import numpy as np
 
 from lsgm.samplers.fixed_grid import FixedGrid, Table
 from lsgm.samplers.grids import Grid, LogSNR, marginals
-from lsgm.sdes.base import ScalarSDE
+from lsgm.sdes.scalar import ScalarSDE
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,49 +1,54 @@
 r"""Forward processes: how clean latents become noise, in closed form.
 
-Notation, for t in [0, 1] with noise growing:
+Notation, for t in [0, 1] with noise growing, data z_0 and state u_t:
 
     du = f(u, t) dt + G(t) dw,   f linear in u,                            (1)
-    p(u_t | u_0) = N(mean(u_0, t), L_t L_t^T),                             (2)
-    score on the noised part of p(u_t | u_0) = -l_t eps,                   (3)
+    p(u_t | z_0) = N(mean(z_0, t), L_t L_t^T),                             (2)
+    score on the noised part of p(u_t | z_0) = -l_t noised(eps),           (3)
 
 where ``eps`` is standard normal noise and "noised" names the components that
-receive dw: all of u for scalar processes, the velocity for Langevin ones.
+receive dw. A scalar process has u_0 = z_0, and all of u is noised. An augmented
+process appends components to the data, of which Eq. (2) is the average: they are
+random at t = 0 already, and nothing draws them. Three shapes follow:
+
+    z_0                              the data,
+    u, mean, eps                     ``state_shape``,
+    residual, score, normal_eps, dw  ``noise_shape``.
 
 Every predictor of this project is written as the exact noise predictor of
 Normal data plus a *residual*, the part that a network has to learn:
 
-    eps_theta(u, t) = normal_eps(u, t) + r(u, t).                          (4)
+    noised(eps)_theta(u, t) = normal_eps(u, t) + r(u, t).                  (4)
 
-For variance-preserving processes the probability flow then loses its linear
-drift, du/dt = (g^2 / 2 sigma) r  (5), which is how samplers receive it.
+Samplers receive r, and with it the probability flow,
+
+    du/dt = f(u, t) - g^2 / 2 score, on the noised part,                   (5)
+
+in a form of each process's own, in which nothing cancels.
 
 Importance sampling of times wants densities proportional to w(t) e(t), where w is
 a weight of the squared noise error and
 
-    e(t) = E (eps - normal_eps(u_t, t))^2 per dimension, for Normal data.  (6)
+    e(t) = E (noised(eps) - normal_eps(u_t, t))^2 per dimension, for Normal data. (6)
 
-For a scalar kernel u_t = alpha u_0 + sigma eps with N = Var(u_t),
+With S = L L^T, N the covariance of u_t for Normal data, and n dimensions of data,
 
-    e = 1 - var / N = alpha^2 Var(u_0) / N,                                (7)
-    e g^2 / var = d log(var / N) / dt,                                     (8)
-
-the last because var' = g^2 - beta var and N' = g^2 - beta N.
+    e g^2 l^2 = d (log det S - log det N) / dt / n.                        (7)
 
 Sources: Song et al., arXiv 2011.13456 (1, 2); LSGM, arXiv 2106.05931 (mixed
-score, Theorem 1, importance sampling); the cancellation (5) follows from (4).
+score, Theorem 1, importance sampling); CLD, arXiv 2112.07068 (augmented states,
+Eq. 2 averaged over the velocity). Eq. (7): own derivation.
 """
 
 import abc
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
-from lsgm.numerics import expand_to, on_host, sum_per_example
-from lsgm.typing import Array, Float, PerExample, PRNGKey, State, Time
+from lsgm.numerics import expand_to
+from lsgm.typing import Array, Clean, Noise, PerExample, PRNGKey, State, Time
 
 LOG_2PI = 1.8378770664093453
 
@@ -62,22 +67,62 @@ class TimeIntegral(NamedTuple):
     published_scale: float = 1.0
 
 
+class Lifted(NamedTuple):
+    """A state with given data, and the density of what was drawn for it.
+
+    Attributes:
+      u: the state, [b *s].
+      log_prob: of its components beyond the data, nats, [b]; 0 where there are none.
+    """
+
+    u: Array
+    log_prob: Array
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SDE(abc.ABC):
-    """Contract of a forward process, Eqs. (1) to (5)."""
+    """Contract of a forward process, Eqs. (1) to (7).
 
-    def lift(self, key: PRNGKey, z0: State) -> State:
-        """Data to initial state u_0; augmented processes append a velocity."""
-        del key
-        return z0
+    Shapes may have a batch axis or not: only the last axis, channels, ever differs
+    between data and state. An augmented state is blocks of the data's channels, the
+    data first. Components that receive no noise don't enter their own drift.
+    """
 
-    def lower(self, u: State) -> State:
+    def state_shape(self, z_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of states and of the kernel's noise, for latents of ``z_shape``."""
+        return z_shape
+
+    def noise_shape(self, z_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of the noised part: of residuals, scores and network outputs."""
+        return z_shape
+
+    def lower(self, u: State) -> Clean:
         """State to its data part."""
         return u
 
-    def noised(self, u: State) -> State:
+    def noised(self, u: State) -> Noise:
         """State to the components that are driven by dw."""
         return u
+
+    def embed(self, noise: Noise) -> State:
+        """The noised part in a state that is zero elsewhere: ``noised`` transposed."""
+        return noise
+
+    def lift(self, z0: Clean, t: Time, eps: Noise | None) -> Lifted:
+        """A state at time t with ``z0`` itself as its data part: for likelihoods by
+        the probability flow. Training doesn't need it (``perturb``).
+
+        Args:
+          eps: standard normal noise for the components beyond the data; an augmented
+            process raises ValueError without it, others ignore it.
+        """
+        del eps
+        return Lifted(z0, jnp.zeros_like(t))
+
+    @property
+    @abc.abstractmethod
+    def data_var(self) -> float:
+        """Variance of z_0 for Normal data."""
 
     @abc.abstractmethod
     def drift(self, u: State, t: Time) -> State:
@@ -88,8 +133,8 @@ class SDE(abc.ABC):
         """Squared diffusion G(t)^2 on the noised part."""
 
     @abc.abstractmethod
-    def mean(self, u0: State, t: Time) -> State:
-        """Mean of p(u_t | u_0), Eq. (2)."""
+    def mean(self, z0: Clean, t: Time) -> State:
+        """Mean of p(u_t | z_0), Eq. (2)."""
 
     @abc.abstractmethod
     def scale_noise(self, eps: State, t: Time) -> State:
@@ -100,7 +145,7 @@ class SDE(abc.ABC):
         """l_t of Eq. (3)."""
 
     @abc.abstractmethod
-    def normal_eps(self, u: State, t: Time) -> State:
+    def normal_eps(self, u: State, t: Time) -> Noise:
         """Noise predictor of Normal data: the anchor of the mixed score, Eq. (4)."""
 
     @abc.abstractmethod
@@ -108,12 +153,12 @@ class SDE(abc.ABC):
         """e(t) of Eq. (6): what ``normal_eps`` leaves of eps."""
 
     @abc.abstractmethod
-    def probability_flow(self, u: State, t: Time, residual: State) -> State:
+    def probability_flow(self, u: State, t: Time, residual: Noise) -> State:
         """Velocity du/dt of the probability-flow ODE, Eq. (5)."""
 
     @abc.abstractmethod
-    def prior_sample(self, key: PRNGKey, shape: tuple[int, ...]) -> State:
-        """Draw u_1; ``shape`` is the data part's, batch first."""
+    def prior_sample(self, key: PRNGKey, z_shape: tuple[int, ...]) -> State:
+        """Draw u_1; ``z_shape`` is the data part's, batch first."""
 
     @abc.abstractmethod
     def prior_log_prob(self, u: State) -> PerExample:
@@ -125,13 +170,13 @@ class SDE(abc.ABC):
         when the integral starts at ``t_min``."""
 
     @abc.abstractmethod
-    def normal_bound(self, u0: State, t_min: float) -> State:
+    def normal_bound(self, z0: Clean, t_min: float) -> Clean:
         """What the bound of LSGM Theorem 1, started at ``t_min`` and with the term
         at t = 1, comes to for the predictor ``normal_eps``: nats per dimension."""
 
     @abc.abstractmethod
-    def prior_kl(self, u0: State) -> State:
-        """KL(p(u_1 | u_0) || p(u_1)) per dimension in nats: the term at t = 1
+    def prior_kl(self, z0: Clean) -> Clean:
+        """KL(p(u_1 | z_0) || p(u_1)) per dimension in nats: the term at t = 1
         that Theorem 1 assumes to vanish."""
 
     @property
@@ -151,171 +196,10 @@ class SDE(abc.ABC):
         """Integral of e in closed form, or None."""
         return None
 
-    def perturb(self, u0: State, t: Time, eps: State) -> State:
-        """u_t from u_0 and noise, Eq. (2)."""
-        return self.mean(u0, t) + self.scale_noise(eps, t)
+    def perturb(self, z0: Clean, t: Time, eps: State) -> State:
+        """u_t from data and noise, Eq. (2)."""
+        return self.mean(z0, t) + self.scale_noise(eps, t)
 
-    def score(self, eps: State, t: Time) -> State:
-        """Score on the noised part from a noise prediction, Eq. (3)."""
+    def score(self, eps: Noise, t: Time) -> Noise:
+        """Score on the noised part from a prediction of its noise, Eq. (3)."""
         return -expand_to(self.score_scale(t), eps) * eps
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ScalarSDE(SDE):
-    """One scalar kernel for all dimensions: u_t = alpha_t u_0 + sigma_t eps."""
-
-    @abc.abstractmethod
-    def beta(self, t: Time) -> Time:
-        """Rate of the linear drift: f(u, t) = -beta(t) u / 2."""
-
-    @abc.abstractmethod
-    def alpha(self, t: Time) -> Time:
-        """Mean coefficient alpha_t."""
-
-    @abc.abstractmethod
-    def var(self, t: Time) -> Time:
-        """Kernel variance sigma_t^2."""
-
-    @abc.abstractmethod
-    def inv_var(self, var: Time) -> Time:
-        """Time at which the kernel variance is ``var``."""
-
-    @property
-    @abc.abstractmethod
-    def data_var(self) -> float:
-        """Variance of u_0 for Normal data."""
-
-    @property
-    @abc.abstractmethod
-    def prior_var(self) -> float:
-        """Variance of u_1."""
-
-    def normal_var(self, t: Time) -> Time:
-        """Marginal variance N of u_t for Normal data."""
-        return self.data_var * self.alpha(t) ** 2 + self.var(t)
-
-    def one_minus_var(self, t: Time) -> Time:
-        """1 - var; processes override it where float32 would cancel."""
-        return 1 - self.var(t)
-
-    def normal_error(self, t: Time) -> Time:
-        """Eq. (7), in the form that keeps its digits as var approaches N."""
-        return self.data_var * self.alpha(t) ** 2 / self.normal_var(t)
-
-    def log_snr(self, t: Time) -> Time:
-        """log(alpha_t^2 / sigma_t^2)."""
-        return 2 * jnp.log(self.alpha(t)) - jnp.log(self.var(t))
-
-    def drift(self, u: State, t: Time) -> State:
-        return -0.5 * expand_to(self.beta(t), u) * u
-
-    def mean(self, u0: State, t: Time) -> State:
-        return expand_to(self.alpha(t), u0) * u0
-
-    def scale_noise(self, eps: State, t: Time) -> State:
-        return expand_to(jnp.sqrt(self.var(t)), eps) * eps
-
-    def score_scale(self, t: Time) -> Time:
-        return jax.lax.rsqrt(self.var(t))
-
-    def normal_eps(self, u: State, t: Time) -> State:
-        return expand_to(jnp.sqrt(self.var(t)) / self.normal_var(t), u) * u
-
-    def probability_flow(self, u: State, t: Time, residual: State) -> State:
-        half_g2 = 0.5 * self.g2(t)
-        normal = half_g2 / self.normal_var(t) - 0.5 * self.beta(t)
-        scale = half_g2 * self.score_scale(t)
-        return expand_to(normal, u) * u + expand_to(scale, u) * residual
-
-    def prior_sample(self, key: PRNGKey, shape: tuple[int, ...]) -> State:
-        return self.prior_var**0.5 * jax.random.normal(key, shape)
-
-    def prior_log_prob(self, u: State) -> PerExample:
-        return sum_per_example(
-            -0.5 * (u**2 / self.prior_var + LOG_2PI + jnp.log(self.prior_var))
-        )
-
-    def bound_constant(self, t_min: float) -> float:
-        (var,) = on_host(self.var, [t_min])
-        if not var > 0:
-            raise ValueError(f"t_min = {t_min}: the variance there must be positive")
-        return 0.5 * (1 + LOG_2PI + math.log(var))
-
-    def prior_kl(self, u0: State) -> State:
-        return self._final_kl(u0, self.prior_var)
-
-    def normal_bound(self, u0: State, t_min: float) -> State:
-        """-E log N(u_tau; 0, N(tau)) at tau = t_min, because ``normal_eps`` is the
-        score of that process; the last two terms replace its end, N(0, N(1)), by
-        the prior's."""
-        tau, one = jnp.full((1,), t_min), jnp.ones((1,))
-        var = self.normal_var(tau)[0]
-        mean2 = (self.alpha(tau)[0] * u0) ** 2
-        bound = 0.5 * (LOG_2PI + jnp.log(var) + (mean2 + self.var(tau)[0]) / var)
-        end = self._final_kl(u0, self.normal_var(one)[0])
-        return bound + self._final_kl(u0, self.prior_var) - end
-
-    def _final_kl(self, u0: State, var: Float[Array, ""] | float) -> State:
-        """KL(p(u_1 | u_0) || N(0, var)) per dimension."""
-        one = jnp.ones((u0.shape[0],))
-        ratio = expand_to(self.var(one), u0) / var
-        mean2 = self.mean(u0, one) ** 2 / var
-        return 0.5 * (mean2 + ratio - 1 - jnp.log(ratio))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class VariancePreservingSDE(ScalarSDE):
-    """g^2 = beta and alpha^2 (1 - var_0) + var = 1, var_0 the variance at t = 0.
-
-    Normal data means Var(z_0) = 1 - var_0 here, so that N = 1 at every t, the
-    Normal part of the probability flow vanishes exactly, and e = 1 - var.
-    """
-
-    var_0: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.var_0 < 1:
-            raise ValueError(f"var_0 must lie in [0, 1), not {self.var_0}")
-
-    def g2(self, t: Time) -> Time:
-        return self.beta(t)
-
-    def normal_var(self, t: Time) -> Time:
-        return jnp.ones_like(t)
-
-    def one_minus_var(self, t: Time) -> Time:
-        return self.data_var * self.alpha(t) ** 2
-
-    def normal_error(self, t: Time) -> Time:
-        return self.one_minus_var(t)
-
-    def normal_eps(self, u: State, t: Time) -> State:
-        return expand_to(jnp.sqrt(self.var(t)), u) * u
-
-    def probability_flow(self, u: State, t: Time, residual: State) -> State:
-        """Eq. (5): the linear drift cancels against the Normal part."""
-        del u
-        scale = 0.5 * self.beta(t) * self.score_scale(t)
-        return expand_to(scale, residual) * residual
-
-    def likelihood_integral(self) -> TimeIntegral:
-        """log(var) / 2, by Eq. (8)."""
-        return TimeIntegral(
-            value=lambda t: 0.5 * jnp.log(self.var(t)),
-            inverse=lambda c: self.inv_var(jnp.exp(2 * c)),
-        )
-
-    def reweighted_integral(self) -> TimeIntegral:
-        """var / 2, because var' = beta (1 - var)."""
-        return TimeIntegral(
-            value=lambda t: 0.5 * self.var(t),
-            inverse=lambda c: self.inv_var(2 * c),
-        )
-
-    @property
-    def data_var(self) -> float:
-        return 1 - self.var_0
-
-    @property
-    def prior_var(self) -> float:
-        return 1.0

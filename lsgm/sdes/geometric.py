@@ -17,7 +17,7 @@ import math
 
 import jax.numpy as jnp
 
-from lsgm.sdes.base import VariancePreservingSDE
+from lsgm.sdes.scalar import VariancePreservingSDE
 from lsgm.typing import Time
 
 

@@ -16,7 +16,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from lsgm.sdes.base import ScalarSDE
+from lsgm.sdes.scalar import ScalarSDE
 from lsgm.sdes.vpsde import VPSDE
 from lsgm.typing import Time
 

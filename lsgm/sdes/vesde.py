@@ -19,7 +19,8 @@ import math
 
 import jax.numpy as jnp
 
-from lsgm.sdes.base import ScalarSDE, TimeIntegral
+from lsgm.sdes.base import TimeIntegral
+from lsgm.sdes.scalar import ScalarSDE
 from lsgm.typing import Time
 
 

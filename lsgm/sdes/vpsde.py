@@ -23,7 +23,8 @@ import math
 import jax.numpy as jnp
 from jax.scipy.special import erf, erfinv
 
-from lsgm.sdes.base import TimeIntegral, VariancePreservingSDE
+from lsgm.sdes.base import TimeIntegral
+from lsgm.sdes.scalar import VariancePreservingSDE
 from lsgm.typing import Time
 
 

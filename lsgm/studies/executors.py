@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lsgm.config import ConfigError
+from lsgm.optional import MissingExtra, require
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -102,11 +103,9 @@ def slurm(folder: pathlib.Path, parameters: Mapping[str, Any]) -> Any:
       ConfigError: submitit is not installed.
     """
     try:
-        import submitit  # type: ignore
-    except ImportError as error:
-        raise ConfigError(
-            "executor", "slurm", "needs submitit: pip install '.[slurm]'"
-        ) from error
+        submitit = require("submitit", "slurm", "the executor")
+    except MissingExtra as error:
+        raise ConfigError("executor", "slurm", str(error)) from error
     executor = submitit.AutoExecutor(folder=folder)
     executor.update_parameters(**parameters)
     return executor

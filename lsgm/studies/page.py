@@ -11,6 +11,7 @@ import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
+from lsgm.files import write_file
 from lsgm.reports.page import Figure
 from lsgm.reports.templates import render
 from lsgm.statistics.estimate import Estimate
@@ -51,17 +52,17 @@ def write(
     """
     names = [name for name in study.measures if any(name in r.means for r in rows)]
     card = common_card(rows, folder)
-    (folder / "study.json").write_text(_json(study, rows, failed, card))
-    (folder / "study.csv").write_text(_csv(rows, names))
+    write_file(folder / "study.json", _json(study, rows, failed, card))
+    write_file(folder / "study.csv", _csv(rows, names))
     points = tables.points(study, rows, names)
     against = tables.against_first(study, rows, names)
     text = _markdown(study.title, points, against, failed)
-    (folder / "study.md").write_text(text)
+    write_file(folder / "study.md", text)
     png = picture.draw(rows)
     if png is not None:
-        (folder / "study.png").write_bytes(png)
+        write_file(folder / "study.png", png)
     page = _html(study, rows, points, against, failed, card, png)
-    (folder / "study.html").write_text(page, encoding="utf-8")
+    write_file(folder / "study.html", page)
 
 
 def common_card(rows: Sequence[StudyRow], folder: pathlib.Path) -> dict[str, str]:

@@ -5,13 +5,11 @@ the first axis, marker by the second. The line joins the points that no other be
 both quantities: the Pareto front.
 """
 
-import io
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
     FuncFormatter,
@@ -21,7 +19,7 @@ from matplotlib.ticker import (
     NullFormatter,
 )
 
-from lsgm.reports.curves import INK, PALE
+from lsgm.reports.figures import INK, draw_png
 from lsgm.statistics.estimate import Estimate
 from lsgm.studies.measures import MEASURES
 from lsgm.studies.summary import StudyRow
@@ -32,7 +30,6 @@ QUALITIES, COSTS = (
 )
 # Costs that are this near, relative to the largest, are the same.
 SAME_COST = 0.01
-COLOURS = ("#1f5fbf", "#c2571a", "#177e68", "#8a3f9e", "#b8860b", "#5b6770")
 MARKERS = "osD^vP*X"
 
 
@@ -42,11 +39,16 @@ def draw(rows: Sequence[StudyRow]) -> bytes | None:
     costs = [c for c in COSTS if _differs(rows, c)]
     if not qualities or not costs:
         return None
-    figure = Figure(
-        figsize=(3.0 * len(costs) + 0.4, 2.8 * len(qualities) + 0.7),
-        dpi=200,
-        layout="constrained",
-    )
+    size = (3.0 * len(costs) + 0.4, 2.8 * len(qualities) + 0.7)
+    return draw_png(size, lambda figure: _fill(figure, rows, costs, qualities))
+
+
+def _fill(
+    figure: Figure,
+    rows: Sequence[StudyRow],
+    costs: Sequence[str],
+    qualities: Sequence[str],
+) -> None:
     places = figure.subplots(len(qualities), len(costs), squeeze=False)
     for quality, line in zip(qualities, places, strict=True):
         for cost, axes in zip(costs, line, strict=True):
@@ -65,13 +67,7 @@ def draw(rows: Sequence[StudyRow]) -> bytes | None:
         labels,
         loc="outside lower center",
         ncols=columns,
-        frameon=False,
-        fontsize=8,
-        labelcolor=INK,
     )
-    file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file)
-    return file.getvalue()
 
 
 def _columns(labels: Sequence[str], width: float) -> int:
@@ -131,7 +127,7 @@ def _looks(rows: Sequence[StudyRow]) -> dict[tuple[str, ...], tuple[str, str]]:
     rest = list(dict.fromkeys(way[1:] for way in ways))
     return {
         way: (
-            COLOURS[first.index(way[:1]) % len(COLOURS)],
+            f"C{first.index(way[:1])}",
             MARKERS[rest.index(way[1:]) % len(MARKERS)],
         )
         for way in ways
@@ -145,18 +141,13 @@ def _width(found: Estimate) -> float | None:
 def _frame(axes: Axes, cost: str, quality: str) -> None:
     x, y = MEASURES[cost], MEASURES[quality]
     unit = f", {y.unit}" if y.unit else ""
-    axes.set_title(f"{y.label}{unit}", loc="left", fontsize=9.5, color=INK)
+    axes.set_title(f"{y.label}{unit}")
     axes.set_xscale("log")
     unit = f", {x.unit}" if x.unit else ""
-    axes.set_xlabel(f"{x.label}{unit}", fontsize=8.5, color=INK)
+    axes.set_xlabel(f"{x.label}{unit}")
     axes.xaxis.set_major_locator(_locator(*axes.get_xlim()))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.tick_params(which="both", labelsize=8, colors=INK, length=0)
-    axes.grid(axis="y", color=PALE, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(PALE)
 
 
 def _locator(low: float, high: float) -> Locator:

@@ -7,6 +7,7 @@ goes on from there.
 
 import fcntl
 import hashlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -76,7 +77,10 @@ def work(job: Job, cache: pathlib.Path, environment: Mapping[str, str] = {}) -> 
     Raises:
       JobError: one of its processes failed.
     """
-    variables = {**os.environ, **compiled_into(cache), **environment}
+    # Processes find what this one finds, whatever folder it runs in.
+    path = os.pathsep.join(filter(None, (str(root()), os.environ.get("PYTHONPATH"))))
+    variables = {**os.environ, "PYTHONPATH": path}
+    variables |= {**compiled_into(cache), **environment}
     with (job.folder / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if finished(job):
@@ -92,14 +96,27 @@ def work(job: Job, cache: pathlib.Path, environment: Mapping[str, str] = {}) -> 
 def commands(job: Job) -> Iterator[list[str]]:
     """What has to be run, in order."""
     if len(job.taken) < len(job.config["stage_order"]):
-        config = f"--config={RESOLVED}:{job.folder / CONFIG}"
+        config = f"--config={root() / RESOLVED}:{job.folder / CONFIG}"
         yield ["experiments.train", config, f"--workdir={job.folder}"]
     if job.evaluates:
         yield ["experiments.evaluate", f"--checkpoint={job.folder}"]
 
 
 # A config file that reads a resolved config.
-RESOLVED = "configs/resolved.py"
+RESOLVED = pathlib.Path("configs", "resolved.py")
+
+
+def root() -> pathlib.Path:
+    """The folder that holds ``experiments`` and ``configs``, whichever folder the
+    study was started from.
+
+    Raises:
+      JobError: Python does not find ``experiments``.
+    """
+    spec = importlib.util.find_spec("experiments")
+    if spec is None or spec.origin is None:
+        raise JobError("no package experiments: put its folder on PYTHONPATH")
+    return pathlib.Path(spec.origin).resolve().parents[1]
 
 
 def compiled_into(cache: pathlib.Path) -> dict[str, str]:

@@ -5,13 +5,13 @@ import pathlib
 from collections.abc import Mapping
 from typing import IO, Any
 
+from lsgm.files import write_file
+
 
 def open_records(path: pathlib.Path, step: int) -> IO[str]:
     """Open a file of records to append after ``step``, later ones dropped."""
     kept = [record for record in read_records(path) if record["step"] <= step]
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
-    partial.replace(path)
+    write_file(path, "".join(json.dumps(record) + "\n" for record in kept))
     return path.open("a")
 
 

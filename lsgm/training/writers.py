@@ -48,7 +48,7 @@ class Writers:
         self._metrics = open_records(folder / "metrics.jsonl", step)
         self._timing = open_records(folder / "timing.jsonl", step)
         self._events = Events(folder / "events", step)
-        self._progress = Progress(stage, step, num_steps)
+        self._progress = TrainingProgress(stage, step, num_steps)
         self._logged = (step, time.monotonic())
 
     def __enter__(self) -> "Writers":
@@ -163,7 +163,7 @@ class Events:
         self._file.write_event(event)
 
 
-class Progress:
+class TrainingProgress:
     """One line per stage: step, steps/s, time left, loss parts.
 
     On a terminal the line renews itself; elsewhere a plain line is printed every

@@ -19,7 +19,7 @@ from lsgm.evaluation.settings import Evaluation
 from lsgm.evaluation.subject import Subject
 from lsgm.model import LatentModel
 from lsgm.objectives.time_sampling import Uniform
-from lsgm.objectives.weighting import Likelihood
+from lsgm.objectives.weighting import LikelihoodWeighting
 from lsgm.priors.normal import StandardNormal
 from lsgm.priors.score import ScorePrior
 from lsgm.samplers.grids import marginals
@@ -40,7 +40,7 @@ def subject(data, sde=VP):
     prior = ScorePrior(
         sde=sde,
         network=GaussianNetwork(sde, (VARIANCE,)),
-        weighting=Likelihood(),
+        weighting=LikelihoodWeighting(),
         time_sampler=Uniform(),
         sampler=ProbabilityFlow(),
         mixed=False,

@@ -9,7 +9,7 @@ import pytest
 from lsgm.benchmarks import variance
 from lsgm.numerics import on_host
 from lsgm.objectives.time_sampling import Importance, Uniform
-from lsgm.objectives.weighting import Likelihood, Rescaled
+from lsgm.objectives.weighting import LikelihoodWeighting, Rescaled
 from lsgm.sdes.vesde import VESDE
 from lsgm.sdes.vpsde import VPSDE
 
@@ -21,7 +21,7 @@ def test_quadrature_is_the_cross_entropy(name):
     """With the likelihood weight, Eq. (1), LSGM's constant and the KL at t = 1 are
     that of two Gaussians diffused to t_min."""
     sde = variance.SDES[name]
-    found = variance.quadrature(sde, Likelihood(), T_MIN) / DIMS
+    found = variance.quadrature(sde, LikelihoodWeighting(), T_MIN) / DIMS
     (alpha,), (var,) = (on_host(f, [T_MIN]) for f in (sde.alpha, sde.var))
     ours, theirs = (alpha**2 * v + var for v in (variance.DATA_VAR, variance.MODEL_VAR))
     expected = 0.5 * (np.log(2 * np.pi * theirs) + ours / theirs)
@@ -44,7 +44,9 @@ def found():
             ("VPSDE", weighting, times),
             pairs,
             variance.quadrature(
-                VPSDE(), variance.WEIGHTINGS.get(weighting, Likelihood()), T_MIN
+                VPSDE(),
+                variance.WEIGHTINGS.get(weighting, LikelihoodWeighting()),
+                T_MIN,
             ),
             BATCH,
         )
@@ -64,7 +66,8 @@ def test_every_estimator_has_the_mean_of_the_quadrature(found):
 
 
 @pytest.mark.parametrize(
-    "times", [Uniform(t_min=T_MIN), Importance(weighting=Likelihood(), t_min=T_MIN)]
+    "times",
+    [Uniform(t_min=T_MIN), Importance(weighting=LikelihoodWeighting(), t_min=T_MIN)],
 )
 def test_variance_is_that_of_single_draws(found, times):
     """Given latents and time the error is Gaussian, so its moments are known."""
@@ -74,7 +77,7 @@ def test_variance_is_that_of_single_draws(found, times):
     weight, slope2, own = (
         np.asarray(value, np.float64)
         for value in (
-            Likelihood()(VPSDE(), t) / density,
+            LikelihoodWeighting()(VPSDE(), t) / density,
             (gain * VPSDE().alpha(t)) ** 2,
             (1 - gain * jnp.sqrt(VPSDE().var(t))) ** 2,
         )
@@ -117,7 +120,7 @@ def test_proposal_without_density_is_refused():
 def test_a_weight_with_a_pole_is_left_out():
     """1 / (1 - var) where the variance passes one on its way to 50."""
     assert not variance.is_weight(VESDE(var_max=50.0), Rescaled(), T_MIN)
-    assert variance.is_weight(VESDE(var_max=50.0), Likelihood(), T_MIN)
+    assert variance.is_weight(VESDE(var_max=50.0), LikelihoodWeighting(), T_MIN)
     assert variance.is_weight(VPSDE(), Rescaled(), T_MIN)
 
 

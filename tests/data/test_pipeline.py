@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lsgm.config import ConfigError, build
+from lsgm.data.errors import DataError
 from lsgm.data.images import Images
 from lsgm.data.sources.arrays import ArrayExamples
 
@@ -217,14 +218,14 @@ def test_small_sets_are_decoded_once_and_large_ones_streamed():
         (lambda d: d.train_batches(0, 4001), "batch_size", "4000 examples"),
         (lambda d: d.train_batches(0, 9, process_count=2), "batch_size", "2 processes"),
         (lambda d: d.train_batches(0, 0), "batch_size", "positive"),
-        (lambda d: d.eval_batches("test", 9, 501), "evaluation.num_examples", "500"),
-        (lambda d: d.open("valid"), "data.source", "did you mean 'validation'"),
+        (lambda d: d.eval_batches("test", 9, 501), "num_examples", "500"),
+        (lambda d: d.open("valid"), "split", "did you mean 'validation'"),
     ],
 )
 def test_impossible_requests(call, key, words):
-    with pytest.raises(ConfigError, match=words) as error:
+    with pytest.raises(DataError, match=words) as error:
         call(mnist())
-    assert error.value.key == key
+    assert error.value.argument == key
 
 
 @pytest.mark.parametrize(
@@ -250,9 +251,9 @@ def test_impossible_fields(fields, words):
 
 
 def test_wrong_image_shape_names_the_key_and_the_file():
-    with pytest.raises(ConfigError, match=r"mnist5k/train\[0\] is 28x28x1") as error:
+    with pytest.raises(DataError, match=r"mnist5k/train\[0\] is 28x28x1") as error:
         mnist(image_shape=[32, 32, 1]).train_batches(0, 4)
-    assert error.value.key == "data.image_shape"
+    assert error.value.argument == "image_shape"
 
 
 def test_past_the_end():

@@ -1,5 +1,8 @@
 """Recalibrated statistics are those of generated activations."""
 
+import dataclasses
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +12,7 @@ from lsgm.config import ConfigError, build
 from lsgm.evaluation.recalibration import recalibrate
 from lsgm.model import LatentModel
 from lsgm.networks.norm import BatchNorm
+from lsgm.priors.base import LatentSamples
 from lsgm.priors.normal import StandardNormal
 from lsgm.vae import VAE
 from tests.evaluation import linear
@@ -42,10 +46,10 @@ MODEL = LatentModel(
 )
 
 
-def make(**fields):
-    params, mutables = MODEL.init(jax.random.key(0))
+def make(model=MODEL, **fields):
+    params, mutables = model.init(jax.random.key(0))
     fields = dict(num_batches=3, batch_size=500, seed=4) | fields
-    return params, mutables, recalibrate(MODEL, params, mutables, **fields)
+    return params, mutables, recalibrate(model, params, mutables, **fields)
 
 
 def test_statistics_are_those_of_the_activations():
@@ -66,36 +70,64 @@ def test_statistics_are_those_of_the_activations():
     )
 
 
+class OfPrior(Network):
+    """Its first normalisation sees the prior's latents, and nothing else."""
+
+    def decode(self, z, *, train):
+        return self.second(self.first(z[0], train) ** 2, train)
+
+
+@dataclasses.dataclass(frozen=True)
+class Lattice(StandardNormal):
+    """Latents of a batch are -1, ..., 1 in even steps, around a centre: +- ``offset``
+    by the toss of a coin for the whole batch."""
+
+    offset: float = 0.0
+
+    def sample(self, params, mutables, key, shape, *, temperature=1.0, num_path=0):
+        sign = jnp.where(jax.random.bernoulli(key), 1.0, -1.0)
+        z0 = sign * self.offset + jnp.linspace(-1.0, 1.0, math.prod(shape))
+        return LatentSamples(z0.reshape(shape), jnp.zeros((), jnp.int32))
+
+
+def lattice_model(offset):
+    network = OfPrior(gain=1.0, finer=1.0, slope=0.5, width=1.0)
+    return dataclasses.replace(
+        MODEL,
+        vae=dataclasses.replace(MODEL.vae, network=network),
+        prior=Lattice(offset=offset),
+    )
+
+
 def test_batches_are_pooled():
-    """Mean and variance of the very numbers that were drawn, over all batches."""
-    _, _, new = make(num_batches=5, batch_size=8)
-    drawn = []
-    for key in jax.random.split(jax.random.key(4), 5):
-        prior_key, rest_key = jax.random.split(key)
-        z0 = jax.random.normal(prior_key, (8, *linear.SHAPE))
-        (z1,) = MODEL.rest_latents(rest_key, 8)
-        drawn.append(np.asarray(GAIN * z0 + z1 - 1.0))
+    """Of n even steps from -1 to 1 the unbiased variance is (n + 1) n / 3 (n - 1)^2;
+    of centres at +-3 with mean m it is 9 - m^2, whatever the coins show."""
+    model, num_batches, size = lattice_model(offset=3.0), 5, 8
+    _, _, new = make(model, num_batches=num_batches, batch_size=size)
     first = new["vae"]["batch_stats"]["first"]
-    np.testing.assert_allclose(first["mean"], np.mean(drawn), rtol=1e-4)
-    # Unbiased within batches: larger by their size over itself less one.
-    within = np.mean([d.var(ddof=1) for d in drawn])
-    between = np.var([d.mean() for d in drawn])
-    np.testing.assert_allclose(first["var"], within + between, rtol=1e-4)
+    (mean,), (var,) = first["mean"], first["var"]
+    heads = (mean / 3 + 1) / 2 * num_batches
+    assert heads == pytest.approx(round(float(heads)), abs=1e-4)
+    assert 0 < round(float(heads)) < num_batches, "choose a seed with both sides"
+    n = 4 * size
+    within = (n + 1) * n / (3 * (n - 1) ** 2)
+    np.testing.assert_allclose(var, within + 9 - mean**2, rtol=1e-4)
 
 
 def test_one_batch_decodes_as_with_its_own_statistics():
     """Up to the unbiased variance, and with nothing left to the batch."""
-    params, _, new = make(num_batches=1, batch_size=500)
-    prior_key, rest_key = jax.random.split(jax.random.split(jax.random.key(4), 1)[0])
-    z = (
-        jax.random.normal(prior_key, (500, *linear.SHAPE)),
-        *MODEL.rest_latents(rest_key, 500),
-    )
+    model, size = lattice_model(offset=0.0), 500
+    params, _, new = make(model, num_batches=1, batch_size=size)
+    shape = (size, *linear.SHAPE)
+    z = (jnp.linspace(-1.0, 1.0, math.prod(shape)).reshape(shape), jnp.zeros(shape))
 
     def decode(mutables, z, **settings):
-        return MODEL.vae.generate(params["vae"], mutables["vae"], z, **settings).loc
+        return model.vae.generate(params["vae"], mutables["vae"], z, **settings).loc
 
     found = decode(new, z)
+    # Squares of an even spread have mean 1/3 and variance 4/45.
+    expected = (z[0] ** 2 - 1 / 3) / (4 / 45) ** 0.5
+    np.testing.assert_allclose(found, expected, rtol=2e-3, atol=5e-3)
     np.testing.assert_allclose(
         found, decode(new, z, batch_statistics=True), rtol=2e-3, atol=2e-3
     )

@@ -45,7 +45,7 @@ def words(name, key):
 def run_of(base, variant):
     """The run that the two fixtures describe, with its arguments."""
     args = words(base, "dae_config") | words(base, "vae_config")
-    return files.Published(
+    return files.PublishedRun(
         vae=state(base, "vae_sd/"),
         prior=state(base, "dae_sd/"),
         average=None,
@@ -102,7 +102,7 @@ def test_score_prior(pair, suffix, tmp_path):
 def test_vae(path, tmp_path):
     """A file of the first stage; the encoder and decoder of the restored VAE."""
     golden = Golden(path)
-    run = files.Published(
+    run = files.PublishedRun(
         vae=golden.state(), prior=None, average=None, args=golden.json("config"), step=7
     )
     files.write(tmp_path / "vae.npz", run)

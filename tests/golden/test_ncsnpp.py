@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
 from lsgm import config as configs
 from lsgm.interop import ncsnpp_names
-from lsgm.interop.layouts import flatten
 from lsgm.networks.layers import KERNELS, SCALES
 from lsgm.objectives.score_matching import mixed_residual
 from tests.conftest import golden_files
@@ -164,7 +164,7 @@ def test_gradient_of_input(fixture):
 def test_gradient_norms(fixture):
     names = fixture.json("vjp_grad_names")
     expected = dict(zip(names, fixture.arrays["vjp_grad_norms"], strict=True))
-    gradients = flatten({"network": fixture.gradients[0]})
+    gradients = flatten_dict({"network": fixture.gradients[0]})
     ours = {fixture.names[p]: np.linalg.norm(g) for p, g in gradients.items()}
     fixed = ours.pop("temb_fun.w", 0.0)
     assert fixed == 0
@@ -193,7 +193,7 @@ def test_what_is_regularised(fixture):
         SCALES: set(fixture.json("sr/bn_layers")),
     }
     for collection, layers in published.items():
-        paths = flatten({"network": sown[collection]})
+        paths = flatten_dict({"network": sown[collection]})
         names = {fixture.names[path].removesuffix(".weight") for path in paths}
         assert names == layers
 

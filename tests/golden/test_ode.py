@@ -21,12 +21,12 @@ import pytest
 from lsgm import config as configs
 from lsgm.interop import ncsnpp_names
 from lsgm.objectives.time_sampling import Uniform
-from lsgm.objectives.weighting import Likelihood
+from lsgm.objectives.weighting import LikelihoodWeighting
 from lsgm.priors.score import ScorePrior
 from lsgm.samplers.ancestral import Ancestral
 from lsgm.samplers.likelihood import log_likelihood
 from lsgm.samplers.probability_flow import ProbabilityFlow
-from lsgm.sdes.base import VariancePreservingSDE
+from lsgm.sdes.scalar import VariancePreservingSDE
 from lsgm.sdes.vpsde import VPSDE
 from tests.conftest import golden_files
 from tests.golden.test_sde import make_sde
@@ -73,7 +73,7 @@ class Golden:
         self.prior = ScorePrior(
             sde=self.sde,
             network=self._network(),
-            weighting=Likelihood(),
+            weighting=LikelihoodWeighting(),
             time_sampler=Uniform(),
             sampler=ProbabilityFlow(),
             mixed=self.config["mixed_prediction"],

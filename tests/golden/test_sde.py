@@ -14,7 +14,12 @@ import pytest
 
 from lsgm.numerics import on_host
 from lsgm.objectives.time_sampling import Importance, Uniform
-from lsgm.objectives.weighting import Likelihood, Rescaled, Reweighted, Unweighted
+from lsgm.objectives.weighting import (
+    LikelihoodWeighting,
+    Rescaled,
+    Reweighted,
+    Unweighted,
+)
 from lsgm.sdes.geometric import GeometricVPSDE
 from lsgm.sdes.subvpsde import SubVPSDE
 from lsgm.sdes.vesde import VESDE
@@ -22,7 +27,7 @@ from lsgm.sdes.vpsde import VPSDE
 from tests.conftest import golden_files
 
 WEIGHTINGS = {
-    "ll": Likelihood(),
+    "ll": LikelihoodWeighting(),
     "drop_all": Unweighted(),
     "drop_sigma2t": Reweighted(),
     "rescale": Rescaled(),
@@ -173,7 +178,7 @@ def test_modes_as_pairs_of_weight_and_density(golden):
             golden.close(sde.g2(t), prefix + "g2_t", small, rtol=rounding)
             # Broadcasts against the one element stored for drop_all_uniform.
             golden.close(weight, prefix + "obj_weight_t", small, rtol=rounding)
-            likelihood = Likelihood()(sde, t) / density
+            likelihood = LikelihoodWeighting()(sde, t) / density
             golden.close(likelihood, prefix + "obj_weight_t_ll", small, rtol=rounding)
 
 
@@ -194,7 +199,7 @@ def test_corrected_modes_differ_by_the_published_factors(golden):
                 published = golden.arrays[f"eps{t_min:g}/const_norm__from64"]
                 factor = (high - low) / published
             exact = golden.arrays[prefix + "obj_weight_t_ll__from64"] * factor
-            error = np.abs(Likelihood()(sde, t) / density / exact - 1)
+            error = np.abs(LikelihoodWeighting()(sde, t) / density / exact - 1)
             assert np.all(error <= golden.rtol + 2e-7 * sde.beta(t)), (mode, error)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from lsgm.config import build
 from lsgm.interop import ncsnpp_names, nvae_names
-from lsgm.interop.files import Published
+from lsgm.interop.files import PublishedRun
 from lsgm.interop.nvae_args import vae_of
 from lsgm.interop.published_config import prior_piece
 
@@ -59,7 +59,7 @@ STEP = 1234
 
 
 @functools.cache
-def run() -> Published:
+def run() -> PublishedRun:
     """The run with all of its tensors different."""
     vae, prior = vae_of(ARGS), build(prior_piece(ARGS))
     rng = np.random.default_rng(0)
@@ -73,7 +73,7 @@ def run() -> Published:
     key = jax.eval_shape(lambda: jax.random.key(0))
     params, mutables = random(jax.eval_shape(vae.init, key))
     own = jax.eval_shape(lambda key: prior.init(key, vae.prior_shape), key)[0]
-    return Published(
+    return PublishedRun(
         vae=nvae_names.to_published(vae.network, params, mutables["batch_stats"]),
         prior=ncsnpp_names.write(random(own)["prior"], fir=False),
         average=None,

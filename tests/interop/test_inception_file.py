@@ -6,8 +6,9 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
+from flax.traverse_util import flatten_dict
 
-from lsgm.interop import files, inception_file, layouts
+from lsgm.interop import files, inception_file
 from lsgm.interop.torch_file import FileError
 from tests.interop import torch_bytes
 
@@ -16,7 +17,7 @@ from tests.interop import torch_bytes
 def state():
     """Random tensors by their published names, in the order of our entries."""
     rng = np.random.default_rng(0)
-    shapes = layouts.flatten(inception_file.template())
+    shapes = flatten_dict(inception_file.template())
     tensors = {
         name: rng.random(layout.published_shape(shapes[path].shape), np.float32)
         for name, path, layout in inception_file.entries()

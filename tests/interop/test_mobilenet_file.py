@@ -5,8 +5,9 @@ import functools
 import jax
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
-from lsgm.interop import layouts, mobilenet_file
+from lsgm.interop import mobilenet_file
 from lsgm.interop.torch_file import FileError
 from lsgm.networks.mobilenet import MobileNetV2
 from tests.interop import torch_bytes
@@ -17,7 +18,7 @@ from tests.networks.test_mobilenet import TINY
 def state(network=TINY, counters=True):
     """Random tensors by their published names."""
     rng = np.random.default_rng(0)
-    shapes = layouts.flatten(mobilenet_file.template(network))
+    shapes = flatten_dict(mobilenet_file.template(network))
     found = {}
     for name, path, layout in mobilenet_file.entries(network):
         shape = layout.published_shape(shapes[path].shape)

@@ -7,7 +7,7 @@ import pytest
 
 from lsgm import config
 from lsgm.interop import ncsnpp_names
-from lsgm.interop.layouts import Layout, flatten, unflatten
+from lsgm.interop.layouts import Layout
 from lsgm.networks.ncsnpp import NCSNpp
 
 ARGS = {
@@ -115,8 +115,3 @@ def test_layouts_invert(layout):
     published = layout.published(ours)
     assert published.shape == layout.published_shape(shape)
     np.testing.assert_array_equal(layout.ours(published), ours)
-
-
-def test_paths_invert():
-    nested = {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
-    assert unflatten(flatten(nested)) == nested

@@ -1,182 +1,146 @@
-"""PyTorch's files: the right weights, and nothing in them is executed."""
+"""State dictionaries in PyTorch's two layouts, without PyTorch; nothing is executed."""
 
-import argparse
-import builtins
-import collections
 import os
-import warnings
+import pickle
 
 import numpy as np
 import pytest
 
 from lsgm.interop import files, torch_file
-from lsgm.interop.files import FileError
-from tests.interop.published_run import run
-from tests.interop.test_files import assert_same
+from lsgm.interop.torch_file import FileError
+from tests.interop import torch_bytes
+from tests.interop.torch_bytes import in_sequence, in_zip, pickled, tensor
+
+LAYOUTS = {"sequence": torch_bytes.sequence, "zip": torch_bytes.zipped}
+RNG = np.random.default_rng(0)
+STATE = {
+    "conv.weight": RNG.normal(size=(4, 3, 2, 2)).astype(np.float32),
+    "transposed": RNG.normal(size=(5, 3)).astype(np.float32).T,
+    "half": np.float16([0.5, -2.0]),
+    "double": RNG.normal(size=3),
+    "count": np.array(7),
+    "none": np.zeros((0, 3), np.float32),
+    "short": np.int32([-1, 1]),
+}
 
 
-@pytest.fixture(scope="module")
-def torch():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pytest.importorskip("torch")
+def reading(path, content):
+    path.write_bytes(content)
+    return torch_file.read_state(path)
 
 
-def tensors(torch, state):
-    pairs = ((name, torch.tensor(array)) for name, array in state.items())
-    return collections.OrderedDict(pairs)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_reads_both_layouts(tmp_path, layout):
+    (tmp_path / "w.pt").write_bytes(LAYOUTS[layout](STATE))
+    found = files.read_state(tmp_path / "w.pt")
+    assert list(found) == list(STATE)
+    for name, array in STATE.items():
+        floating = array.dtype.kind == "f"
+        assert found[name].dtype == (np.float32 if floating else array.dtype)
+        np.testing.assert_array_equal(found[name], array.astype(found[name].dtype))
 
 
-def optimizer_state(torch, state):
-    """Of a real optimiser after one step, with the averages that LSGM adds."""
-    parameters = [torch.nn.Parameter(t.clone()) for t in state.values()]
-    optimizer = torch.optim.Adam(parameters, lr=1e-4, weight_decay=3e-4, eps=1e-4)
-    for parameter in parameters:
-        parameter.grad = torch.ones_like(parameter)
-    optimizer.step()
-    for parameter in parameters:
-        optimizer.state[parameter]["ema"] = parameter.detach() * 2
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10.0)
-    averages = [2 * parameter.detach().numpy() for parameter in parameters]
-    return optimizer.state_dict(), scheduler.state_dict(), averages
+def test_views_of_a_storage_are_eq1(tmp_path):
+    """Two tensors share a storage, with offset and strides."""
+    shared, numbers = np.arange(24, dtype=np.float32), {}
+    for name, *where in (("a", 0, (4, 3), (3, 1)), ("b", 13, (2, 3), (1, 4))):
+        numbers[name] = tensor("Float", "7", 24, *where, legacy=True)
+    found = reading(tmp_path / "w.pt", in_sequence(pickled(numbers), {"7": shared}))
+    np.testing.assert_array_equal(found["a"], np.arange(12).reshape(4, 3))
+    np.testing.assert_array_equal(found["b"], [[13, 17, 21], [14, 18, 22]])
 
 
-@pytest.fixture
-def last(torch):
-    """Content of a ``checkpoint.pt``, and the averages in it by name."""
-    vae, prior = tensors(torch, run().vae), tensors(torch, run().prior)
-    own, scheduler, averages = optimizer_state(torch, prior)
-    size = torch.Size([4, 9])
-    vectors = {"sr_u": {size: torch.zeros(2, 4)}, "sr_v": {size: torch.zeros(2, 9)}}
-    content = {
-        "epoch": 3,
-        "global_step": run().step,
-        "args": argparse.Namespace(**run().args),
-        "grad_scalar": {"scale": 1024.0, "growth_factor": 2.0, "_growth_tracker": 7},
-        "best_score_fid": torch.tensor(7.22),
-        "best_score_nll": 1e10,
-        "dae_state_dict": prior,
-        "dae_optimizer": own,
-        "dae_scheduler": scheduler,
-        "vae_state_dict": vae,
-        "vae_optimizer": {"state": {}, "param_groups": []},
-        "vae_scheduler": scheduler,
-        "vae_sn_calculator": vectors,
-        "dae_sn_calculator": vectors,
-    }
-    return content, dict(zip(prior, averages, strict=True))
-
-
-def saved(torch, path, content):
-    torch.save(content, path)
-    return path
-
-
-def test_last_checkpoint_has_raw_weights_and_averages(torch, last, tmp_path):
-    content, averages = last
-    found = files.read(saved(torch, tmp_path / "checkpoint.pt", content))
-    assert_same(found.vae, run().vae)
-    assert_same(found.prior, run().prior)
-    assert_same(found.average, averages)
-    assert (found.args, found.step) == (run().args, run().step)
-
-
-def test_best_checkpoint_has_averages_only(torch, last, tmp_path):
-    content = {
-        k: v for k, v in last[0].items() if "optimizer" not in k and "sched" not in k
-    }
-    found = files.read(saved(torch, tmp_path / "checkpoint_fid.pt", content))
-    assert_same(found.prior, run().prior)
-    assert found.average is None
-
-
-def test_first_stage_has_no_prior(torch, last, tmp_path):
-    content = {k: v for k, v in last[0].items() if not k.startswith("dae")}
-    found = files.read(saved(torch, tmp_path / "checkpoint.pt", content))
-    assert found.prior is None and found.average is None
-    assert_same(found.vae, run().vae)
-
-
-def test_half_precision_becomes_single(torch, last, tmp_path):
-    content, _ = last
-    half = {k: v.half() for k, v in content["vae_state_dict"].items()}
-    path = saved(torch, tmp_path / "c.pt", content | {"vae_state_dict": half})
-    found = files.read(path).vae["stem.weight"]
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, run().vae["stem.weight"], rtol=1e-3)
+def forms(content, storages=None):
+    """The pickle in both layouts."""
+    return in_sequence(content, storages or {}), in_zip(content, storages or {})
 
 
 class Executes:
-    """Unpickles to a call that leaves a trace."""
-
-    def __init__(self, trace):
-        self.trace = trace
+    def __init__(self, call, *arguments):
+        self.reduced = call, arguments
 
     def __reduce__(self):
-        return os.mkdir, (self.trace,)
+        return self.reduced
 
 
-def test_code_in_the_file_is_refused(torch, last, tmp_path):
+def test_what_would_run_is_refused_by_name(tmp_path):
     trace = tmp_path / "trace"
-    content = last[0] | {"best_score_nll": Executes(str(trace))}
-    path = saved(torch, tmp_path / "checkpoint.pt", content)
-    with pytest.raises(FileError, match=r"checkpoint\.pt is refused"):
-        files.read(path)
+    calls = {
+        "posix.mkdir": pickle.dumps({"w": Executes(os.mkdir, str(trace))}, 2),
+        "builtins.eval": b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x011\x85R.",
+        "collections.OrderedDict.fromkeys": b"\x80\x04\x8c\x0bcollections"
+        b"\x8c\x14OrderedDict.fromkeys\x93.",
+        "torch.load": b"ctorch\nload\n.",
+        "torch.BoolStorage": b"ctorch\nBoolStorage\n.",
+        "os.system": b"(S'true'\nios\nsystem\n.",
+    }
+    for name, content in calls.items():
+        for form in forms(content):
+            with pytest.raises(FileError, match=f"w.pt is refused: it names {name}"):
+                reading(tmp_path / "w.pt", form)
     assert not trace.exists()
 
 
-def test_missing_average_is_named(torch, last, tmp_path):
-    content, _ = last
-    del content["dae_optimizer"]["state"][3]["ema"]
-    name = list(content["dae_state_dict"])[3]
-    with pytest.raises(FileError, match=f"no average of {name}"):
-        files.read(saved(torch, tmp_path / "checkpoint.pt", content))
+def test_the_head_is_read_as_carefully(tmp_path):
+    """Each of the pickles of a sequence."""
+    machine = Executes(os.mkdir, str(tmp_path / "trace"))
+    good, storages = torch_bytes.of(STATE, legacy=True)
+    for fields in ({"machine": machine}, {"keys": machine}):
+        with pytest.raises(FileError, match=r"it names posix\.mkdir"):
+            reading(tmp_path / "w.pt", in_sequence(good, storages, **fields))
+    assert not (tmp_path / "trace").exists()
 
 
-def test_damaged_and_other_files_are_named(torch, last, tmp_path):
-    path = saved(torch, tmp_path / "checkpoint.pt", last[0])
-    path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(FileError, match=r"checkpoint\.pt is (damaged|refused)"):
-        files.read(path)
-    with pytest.raises(FileError, match="no checkpoint of LSGM"):
-        files.read(saved(torch, tmp_path / "other.pt", {"model": {}}))
+def test_a_pickle_leaves_no_attributes_behind(tmp_path):
+    spoil = b"ctorch._utils\n_rebuild_tensor_v2\n"
+    for attributes in (b"}S'a'\nI1\ns", b"(N}S'__doc__'\nI1\nst"):
+        with pytest.raises(FileError, match="no state dictionary"):
+            reading(tmp_path / "w.pt", in_zip(spoil + attributes + b"b.", {}))
+    assert not vars(torch_file._rebuilt).get("a")
+    assert torch_file._rebuilt.__doc__ != 1
 
 
-class Numbered:
-    """Stands for a tensor where only the shape counts."""
-
-    def __init__(self, *shape):
-        self.shape = shape
-
-
-def test_averages_are_numbered_in_the_order_of_the_state():
-    """Fixed frequencies are counted and have no state of their own."""
-    state = {"mixing_logit": Numbered(2), "temb_fun.w": Numbered(3), "a": Numbered(4)}
-    averages = {0: Numbered(2), 2: Numbered(4)}
-    optimizer = {
-        "param_groups": [{"params": [0, 1, 2]}],
-        "state": {number: {"ema": value} for number, value in averages.items()},
-    }
-    found = torch_file.average(state, optimizer)
-    expected = [averages[0], state["temb_fun.w"], averages[2]]
-    assert all(a is b for a, b in zip(found.values(), expected, strict=True))
-    optimizer["state"][2]["ema"] = Numbered(5)
-    with pytest.raises(FileError, match=r"average of a has shape \(5,\)"):
-        torch_file.average(state, optimizer)
-    optimizer["param_groups"][0]["params"].pop()
-    with pytest.raises(FileError, match="2 parameters, dae_state_dict 3"):
-        torch_file.average(state, optimizer)
+@pytest.mark.parametrize(
+    "where",
+    [
+        (21, (2, 2), (2, 1)),  # 21 + 2 + 1 = 24 is behind the end
+        (0, (25,), (0,)),  # more numbers than there are
+        (-1, (2,), (1,)),
+        (0, (2, 2), (1,)),
+        (0, (2.0,), (1,)),
+    ],
+)
+def test_views_beyond_their_storage_are_refused(tmp_path, where):
+    shared = {"7": np.zeros(24, np.float32)}
+    for legacy, layout in ((True, in_sequence), (False, in_zip)):
+        item = tensor("Float", "7", 24, *where, legacy=legacy)
+        with pytest.raises(FileError, match="is damaged"):
+            reading(tmp_path / "w.pt", layout(pickled({"a": item}), shared))
 
 
-def test_without_pytorch_the_error_says_what_to_do(tmp_path, monkeypatch):
-    real = builtins.__import__
+def test_damage_is_named(tmp_path):
+    path = tmp_path / "w.pt"
+    for whole in (layout(STATE) for layout in LAYOUTS.values()):
+        for length in (0, 3, 30, len(whole) // 2, len(whole) - 1):
+            with pytest.raises(FileError, match=r"w\.pt is damaged"):
+                reading(path, whole[:length])
+    content, storages = torch_bytes.of({"a": np.ones(3, np.float32)}, legacy=True)
+    longer = {key: np.ones(4, np.float32) for key in storages}
+    for spoilt, message in (
+        (in_sequence(content, longer), "has 4 numbers"),
+        (in_zip(content, longer), "has 16"),
+        (in_sequence(content, {}), "differ from their list"),
+        (in_zip(content, {}), "no item named"),
+        (in_zip(content, storages, order=b"big"), "byte order"),
+        (in_sequence(content, storages, machine={"little_endian": False}), "order"),
+    ):
+        with pytest.raises(FileError, match=f"is damaged.*{message}"):
+            reading(path, spoilt)
 
-    def without(name, *args, **kwargs):
-        if name.split(".")[0] == "torch":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
 
-    monkeypatch.setattr(builtins, "__import__", without)
-    (tmp_path / "checkpoint.pt").touch()
-    with pytest.raises(FileError, match=r"\.\[torch\]"):
-        files.read(tmp_path / "checkpoint.pt")
+def test_something_else_is_no_state_dictionary(tmp_path):
+    nested = torch_bytes.ORDERED + torch_bytes.plain("a") + b"}s"
+    for content in (nested + b".", b"I5\n.", b"}I5\nI6\ns."):
+        for form in forms(content):
+            with pytest.raises(FileError, match="no state dictionary"):
+                reading(tmp_path / "w.pt", form)

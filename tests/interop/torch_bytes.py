@@ -1,5 +1,7 @@
 """Files as PyTorch writes them, put together opcode by opcode, without PyTorch."""
 
+import argparse
+import collections
 import io
 import pickle
 import struct
@@ -14,6 +16,10 @@ MACHINE = {
     "little_endian": True,
     "type_sizes": {"short": 2, "int": 4, "long": 4},
 }
+
+
+class Size(tuple):
+    """Stands for ``torch.Size``."""
 
 
 def plain(value):
@@ -64,6 +70,37 @@ def in_sequence(content, storages, keys=None, machine=MACHINE):
     for _, numbers in sorted(storages.items()):
         parts += [struct.pack("<q", numbers.size), numbers.tobytes()]
     return b"".join(parts)
+
+
+def content_of(value, storages, legacy):
+    """Opcodes that push nested content; adds its numbers to ``storages``."""
+
+    def inner(part):
+        return content_of(part, storages, legacy)
+
+    if isinstance(value, argparse.Namespace):
+        return b"cargparse\nNamespace\n)\x81" + inner(vars(value)) + b"b"
+    if isinstance(value, Size):
+        return b"ctorch\nSize\n" + plain(tuple(value)) + b"\x85R"
+    if isinstance(value, dict):
+        kind = ORDERED if isinstance(value, collections.OrderedDict) else b"}"
+        pairs = b"".join(inner(k) + inner(v) for k, v in value.items())
+        return kind + b"(" + pairs + b"u"
+    if isinstance(value, np.ndarray):
+        key, dense = str(len(storages)), value.ravel(order="K")
+        storages[key] = dense
+        strides = tuple(s // value.itemsize for s in value.strides)
+        kind = TYPES[value.dtype.str[1:]]
+        where = (0, value.shape, strides)
+        return tensor(kind, key, value.size, *where, legacy=legacy)
+    return plain(value)
+
+
+def run(content, layout):
+    """A file of nested content: arrays are its tensors."""
+    storages, legacy = {}, layout == "sequence"
+    pickled = b"\x80\x02" + content_of(content, storages, legacy) + b"."
+    return (in_sequence if legacy else in_zip)(pickled, storages)
 
 
 def zipped(state):

@@ -11,7 +11,7 @@ from scipy.ndimage import maximum_filter
 from scipy.signal import correlate
 
 from lsgm.networks import inception
-from lsgm.networks.inception import BLOCKS, InceptionV3, Layer, Mixed
+from lsgm.networks.inception import BLOCKS, InceptionLayer, InceptionV3, Mixed
 from tests.small import QUICK
 
 # Of the network as image libraries count it, with 1,000 classes, without (27,161,264
@@ -99,7 +99,7 @@ def small(block):
     """The block with a sixteenth of its channels."""
 
     def thin(layer):
-        if isinstance(layer, Layer):
+        if isinstance(layer, InceptionLayer):
             return layer._replace(features=layer.features // 16)
         return tuple(map(thin, layer))
 

@@ -9,14 +9,14 @@ import pytest
 from scipy.signal import correlate
 
 from lsgm.networks import mobilenet
-from lsgm.networks.mobilenet import InvertedResidual, MobileNetV2, Stage
+from lsgm.networks.mobilenet import MobileNetV2, MobileResidual, MobileStage
 from tests.small import QUICK
 
 # As image libraries count it, with 1,000 classes.
 KNOWN_PARAMETERS, CLASSIFIER = 3_504_872, 1280 * 1000 + 1000
 STORED = ("mean", "var")
 TINY = MobileNetV2(
-    stem=4, stages=(Stage(1, 3, 1, 1), Stage(2, 4, 2, 2)), num_features=5
+    stem=4, stages=(MobileStage(1, 3, 1, 1), MobileStage(2, 4, 2, 2)), num_features=5
 )
 
 
@@ -108,7 +108,7 @@ def residual(x, params, stride):
 )
 def test_block_is_its_definition(expansion, channels, stride, size):
     """With and without widening, halving, and the input added; odd sizes too."""
-    module = InvertedResidual(expansion, channels, stride)
+    module = MobileResidual(expansion, channels, stride)
     x = np.random.default_rng(1).normal(size=(size, size, 4)).astype(np.float32)
     tree = jax.eval_shape(module.init, jax.random.key(0), x[None])["params"]
     assert ("expand" in tree) == (expansion != 1)
@@ -143,7 +143,7 @@ def test_halving_pads_every_side():
     unit = {"scale": 1, "bias": 0, "mean": 0, "var": 1 - mobilenet.EPSILON}
     stored = {name: np.full(4, value, np.float32) for name, value in unit.items()}
     x = np.random.default_rng(3).random((1, 8, 8, 3), np.float32)
-    module = mobilenet.ConvNorm(4, 3, 2)
+    module = mobilenet.MobileConv(4, 3, 2)
     run = jax.jit(module.apply, compiler_options=QUICK)
     found = np.asarray(run({"params": {"kernel": kernel, **stored}}, x))
     np.testing.assert_allclose(found[..., 0], x[:, ::2, ::2, 0], rtol=1e-6)

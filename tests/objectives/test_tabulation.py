@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from lsgm.objectives.tabulation import tabulate
-from lsgm.objectives.weighting import Likelihood, Reweighted, Unweighted
+from lsgm.objectives.weighting import LikelihoodWeighting, Reweighted, Unweighted
 from lsgm.sdes.geometric import GeometricVPSDE
 from lsgm.sdes.vesde import VESDE
 from lsgm.sdes.vpsde import VPSDE
 
 CASES = [
     (VPSDE(), Unweighted(), 1e-2),
-    (VPSDE(), Likelihood(), 1e-5),
+    (VPSDE(), LikelihoodWeighting(), 1e-5),
     (VPSDE(), Reweighted(), 1e-2),
     (GeometricVPSDE(), Reweighted(), 0.0),
-    (VESDE(var_max=50.0), Likelihood(), 1e-2),
+    (VESDE(var_max=50.0), LikelihoodWeighting(), 1e-2),
 ]
 each_case = pytest.mark.parametrize(("sde", "weighting", "t_min"), CASES, ids=str)
 

@@ -10,7 +10,12 @@ import pytest
 
 from lsgm.numerics import example_keys
 from lsgm.objectives.time_sampling import Importance, Uniform
-from lsgm.objectives.weighting import Likelihood, Rescaled, Reweighted, Unweighted
+from lsgm.objectives.weighting import (
+    LikelihoodWeighting,
+    Rescaled,
+    Reweighted,
+    Unweighted,
+)
 from lsgm.sdes.geometric import GeometricVPSDE
 from lsgm.sdes.power import PowerVPSDE
 from lsgm.sdes.subvpsde import SubVPSDE
@@ -20,7 +25,7 @@ from tests.sdes.catalog import SCALAR
 
 SAMPLERS = [
     Uniform(),
-    Importance(weighting=Likelihood()),
+    Importance(weighting=LikelihoodWeighting()),
     Importance(weighting=Reweighted()),
     Importance(weighting=Unweighted()),
     Importance(weighting=Rescaled()),
@@ -70,7 +75,7 @@ def test_estimates_are_unbiased(x64, sde, sampler):
     t, density = sampler.times(sde, jnp.asarray(RHO))
     grid = jnp.asarray(np.union1d(np.linspace(0.01, 1, 20001), 1 - _EDGE))
     for weighting, (label, h) in itertools.product(
-        [Likelihood(), Unweighted()], TESTS.items()
+        [LikelihoodWeighting(), Unweighted()], TESTS.items()
     ):
         mean = np.trapezoid(weighting(sde, t) / density * h(t), RHO)
         target = weighting(sde, grid) * h(grid)
@@ -127,7 +132,11 @@ def ve_weights(kind, sde, t, t_min):
 
 FORMS = {VPSDE: vp_weights, GeometricVPSDE: vp_weights, PowerVPSDE: vp_weights}
 FORMS |= {SubVPSDE: sub_vp_weights, VESDE: ve_weights}
-KINDS = {"ll": Likelihood(), "reweighted": Reweighted(), "unweighted": Unweighted()}
+KINDS = {
+    "ll": LikelihoodWeighting(),
+    "reweighted": Reweighted(),
+    "unweighted": Unweighted(),
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -139,14 +148,14 @@ def test_published_weights_are_quotients_of_ours(x64, sde, kind, t_min):
     t, density = sampler.times(sde, jnp.asarray(np.linspace(0, 0.99, 34)))
     p, q = FORMS[type(sde)](kind, sde, t, t_min)
     np.testing.assert_allclose(KINDS[kind](sde, t) / density, p, rtol=1e-7)
-    np.testing.assert_allclose(Likelihood()(sde, t) / density, q, rtol=1e-7)
+    np.testing.assert_allclose(LikelihoodWeighting()(sde, t) / density, q, rtol=1e-7)
 
 
 PUBLISHED = [
     # weighting, rho, t, p-weight, q-weight of VPSDE from t_min = 0.01
-    (Likelihood(), 0.25, 0.02624376, 3.138638, 3.138638),
-    (Likelihood(), 0.5, 0.06290966, 3.254312, 3.254312),
-    (Likelihood(), 0.75, 0.14950390, 3.941883, 3.941883),
+    (LikelihoodWeighting(), 0.25, 0.02624376, 3.138638, 3.138638),
+    (LikelihoodWeighting(), 0.5, 0.06290966, 3.254312, 3.254312),
+    (LikelihoodWeighting(), 0.75, 0.14950390, 3.941883, 3.941883),
     (Reweighted(), 0.25, 0.16567073, 0.666628, 2.650778),
     (Reweighted(), 0.5, 0.25933153, 0.999913, 1.995935),
     (Reweighted(), 0.75, 0.36852377, 1.999654, 2.664550),
@@ -162,7 +171,9 @@ def test_pins_of_the_linear_process(weighting, rho, t, p, q):
     actual, density = Importance(weighting=weighting).times(sde, jnp.array([rho]))
     np.testing.assert_allclose(actual, t, rtol=1e-6)
     np.testing.assert_allclose(weighting(sde, actual) / density, p, rtol=2e-6)
-    np.testing.assert_allclose(Likelihood()(sde, actual) / density, q, rtol=2e-6)
+    np.testing.assert_allclose(
+        LikelihoodWeighting()(sde, actual) / density, q, rtol=2e-6
+    )
 
 
 def test_pin_of_the_geometric_process():
@@ -171,7 +182,9 @@ def test_pin_of_the_geometric_process():
     t, density = sampler.times(sde, jnp.array([0.5]))
     np.testing.assert_allclose(t, 0.93343932, rtol=1e-6)
     np.testing.assert_allclose(Reweighted()(sde, t) / density, 0.998002, rtol=3e-6)
-    np.testing.assert_allclose(Likelihood()(sde, t) / density, 1.997942, rtol=3e-6)
+    np.testing.assert_allclose(
+        LikelihoodWeighting()(sde, t) / density, 1.997942, rtol=3e-6
+    )
 
 
 def test_published_deviations_on_request():
@@ -183,7 +196,7 @@ def test_published_deviations_on_request():
         same, published = sampler(**fields, reference_compatible=True).times(sde, rho)
         np.testing.assert_array_equal(t, same)
         np.testing.assert_allclose(exact / published, factor, rtol=1e-6)
-    for weighting in (Likelihood(), Reweighted()):
+    for weighting in (LikelihoodWeighting(), Reweighted()):
         exact = Importance(weighting=weighting)
         published = Importance(weighting=weighting, reference_compatible=True)
         np.testing.assert_array_equal(exact.times(sde, rho), published.times(sde, rho))
@@ -194,7 +207,7 @@ def test_published_deviations_on_request():
 SPREADS = [
     (VPSDE(), Uniform(), 2.41),
     (VPSDE(), Uniform(t_min=1e-5), 23.03),
-    (VPSDE(), Importance(weighting=Likelihood()), 0.0),
+    (VPSDE(), Importance(weighting=LikelihoodWeighting()), 0.0),
     (VPSDE(), Importance(weighting=Unweighted()), 0.96),
     (VPSDE(), Importance(weighting=Reweighted()), 3.45),
     (GeometricVPSDE(), Uniform(t_min=0.0), 0.0),
@@ -205,7 +218,7 @@ SPREADS = [
 @pytest.mark.parametrize(("sde", "sampler", "spread"), SPREADS, ids=str)
 def test_spread_of_the_likelihood_objective(x64, sde, sampler, spread):
     t, density = sampler.times(sde, jnp.asarray(RHO))
-    terms = Likelihood()(sde, t) * sde.normal_error(t) / density
+    terms = LikelihoodWeighting()(sde, t) * sde.normal_error(t) / density
     mean = np.trapezoid(terms, RHO)
     variance = np.trapezoid((terms - mean) ** 2, RHO)
     np.testing.assert_allclose(np.sqrt(variance) / mean, spread, rtol=5e-3, atol=1e-6)
@@ -323,4 +336,4 @@ def test_what_is_no_density_is_refused():
     with pytest.raises(ValueError, match="t_min must lie in"):
         Uniform(t_min=1.0)
     with pytest.raises(ValueError, match="t_min must lie in"):
-        Importance(weighting=Likelihood(), t_min=-0.1)
+        Importance(weighting=LikelihoodWeighting(), t_min=-0.1)

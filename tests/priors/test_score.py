@@ -9,7 +9,7 @@ import pytest
 
 from lsgm import numerics
 from lsgm.objectives.time_sampling import Importance, Uniform
-from lsgm.objectives.weighting import Likelihood, Reweighted, Unweighted
+from lsgm.objectives.weighting import LikelihoodWeighting, Reweighted, Unweighted
 from lsgm.priors.score import ScorePrior
 from lsgm.samplers.ddim import DDIM
 from lsgm.samplers.normal_residual import NormalResidual
@@ -23,11 +23,11 @@ VP, GEOMETRIC = VPSDE(), GeometricVPSDE()
 MODEL, DATA = (0.4, 1.5), (1.0, 0.7)
 T_MIN = 1e-2
 SHAPE = (2, 1, 2)
-OWN_TIMES = Importance(weighting=Likelihood(), t_min=T_MIN)
+OWN_TIMES = Importance(weighting=LikelihoodWeighting(), t_min=T_MIN)
 
 
 def make(sde=VP, weighting=None, network=None, times=None, **fields):
-    weighting = weighting or Likelihood()
+    weighting = weighting or LikelihoodWeighting()
     return ScorePrior(
         sde=sde,
         network=network or GaussianNetwork(sde, MODEL),
@@ -63,7 +63,7 @@ def marginal_var(sde, data_var, t=T_MIN):
 CASES = {
     "likelihood": make(),
     "likelihood, stratified": make(
-        times=Importance(weighting=Likelihood(), t_min=T_MIN, stratified=True)
+        times=Importance(weighting=LikelihoodWeighting(), t_min=T_MIN, stratified=True)
     ),
     "unweighted, reweighted for the encoder": make(weighting=Unweighted()),
     "unweighted, own times": make(weighting=Unweighted(), encoder_times=OWN_TIMES),
@@ -120,7 +120,9 @@ def test_boundary_term_is_the_kl_at_the_end():
     np.testing.assert_allclose(at_one, 5.0e-4, rtol=1e-2)
 
 
-@pytest.mark.parametrize("weighting", [Likelihood(), Reweighted(), Unweighted()])
+@pytest.mark.parametrize(
+    "weighting", [LikelihoodWeighting(), Reweighted(), Unweighted()]
+)
 def test_one_draw_serves_two_weights(weighting):
     """Without own times, Eqs. (1) and (2) share the squared error of one call."""
     prior = make(weighting=weighting, boundary_term=False, control_variate=False)
@@ -128,10 +130,10 @@ def test_one_draw_serves_two_weights(weighting):
     found = evaluate(prior, draws, z0)
     error = found.cross_entropy - VP.bound_constant(T_MIN)
     t, _ = prior.time_sampler.times(VP, draws.rho)
-    ratio = weighting(VP, t) / Likelihood()(VP, t)
+    ratio = weighting(VP, t) / LikelihoodWeighting()(VP, t)
     expected = ratio * numerics.sum_per_example(error)
     np.testing.assert_allclose(found.losses["prior"], expected, rtol=2e-4)
-    assert prior.shares_objective == isinstance(weighting, Likelihood)
+    assert prior.shares_objective == isinstance(weighting, LikelihoodWeighting)
 
 
 def affine(**fields):

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lsgm.runs import exchange, experiment
 from lsgm.config import build
 from lsgm.interop import files, published_args
 from lsgm.interop.nvae_args import vae_of
 from lsgm.interop.published_config import prior_piece
-from lsgm.runs.train import WorkdirError
 from lsgm.networks.conv import ConvVAE
+from lsgm.runs import exchange, experiment
 from lsgm.runs.restore import restore, subject_of
+from lsgm.runs.train import WorkdirError
 from lsgm.vae import VAE
 from tests.interop.published_run import ARGS, STEP, run
 

@@ -39,6 +39,48 @@ class Gaussian:
         return sum_per_example(-0.5 * (u**2 / var + jnp.log(2 * jnp.pi * var)))
 
 
+class AnyGaussian:
+    """Independent dimensions of given variances and mean 0, for every process: the
+    predictor is cov(eps, u) cov(u)^-1 u, by matrices of one dimension's state."""
+
+    def __init__(self, sde, variances):
+        self.sde, self.variances = sde, jnp.asarray(variances)
+
+    def _kernel(self, t):
+        """Of a scalar time: mean [s], root [s s], selection of the noised part."""
+        sde, t = self.sde, t[None]
+        mean = sde.mean(jnp.ones((1, 1), t.dtype), t)[0]
+        unit = jnp.eye(mean.size, dtype=t.dtype)
+        root = sde.scale_noise(unit, jnp.broadcast_to(t, mean.shape)).T
+        return mean, root, sde.noised(unit).T
+
+    def covariance(self, t):
+        """Of the marginal at a scalar time: [d s s]."""
+        mean, root, _ = self._kernel(jnp.asarray(t))
+        v = self.variances.astype(mean.dtype)[:, None, None]
+        return v * jnp.outer(mean, mean)[None] + (root @ root.T)[None]
+
+    def blocks(self, u):
+        """States [b s*d] by dimension: [b s d]."""
+        return u.reshape(len(u), -1, self.variances.size)
+
+    def residual(self, u, t):
+        def eps_hat(u, t):
+            _, root, noised = self._kernel(t)
+            gain = (noised @ root.T)[None] @ jnp.linalg.inv(self.covariance(t))
+            return jnp.einsum("dns,sd->nd", gain, u).ravel()
+
+        found = jax.vmap(eps_hat)(self.blocks(u), t)
+        return found - self.sde.normal_eps(u, t)
+
+    def log_prob(self, u, t):
+        """Of states at a scalar time, [b]."""
+        covariance = self.covariance(t)
+        solved = jnp.linalg.solve(covariance[None], self.blocks(u).mT[..., None])
+        square = jnp.sum(self.blocks(u).mT * solved[..., 0], (1, 2))
+        return -0.5 * (square + jnp.sum(jnp.linalg.slogdet(2 * jnp.pi * covariance)[1]))
+
+
 class Mixture:
     """Equal shares of round Gaussians at ``centres`` [k d] with one variance."""
 

@@ -15,7 +15,7 @@ from tests.sdes.catalog import SCALAR
 
 SDES = [VPSDE(), GeometricVPSDE(), SubVPSDE(), VESDE(var_max=400.0)]
 COORDINATES = {
-    "Uniform": lambda t, kappa: t,
+    "UniformGrid": lambda t, kappa: t,
     "Quadratic": lambda t, kappa: np.sqrt(t),
     "LogSNR": lambda t, kappa: np.log(kappa),
     "Angle": lambda t, kappa: np.arctan(kappa),

@@ -83,7 +83,7 @@ def test_a_config_with_the_wrong_process_is_refused_by_name():
         "target": "lsgm.priors.score:ScorePrior",
         "sde": {"target": "lsgm.sdes.subvpsde:SubVPSDE"},
         "network": None,
-        "weighting": {"target": "lsgm.objectives.weighting:Likelihood"},
+        "weighting": {"target": "lsgm.objectives.weighting:LikelihoodWeighting"},
         "time_sampler": {"target": "lsgm.objectives.time_sampling:Uniform"},
         "sampler": {"target": "lsgm.samplers.normal_residual:NormalResidual"},
     }

@@ -5,7 +5,8 @@ import inspect
 import pkgutil
 
 import lsgm.sdes
-from lsgm.sdes.base import SDE, ScalarSDE
+from lsgm.sdes.base import SDE
+from lsgm.sdes.scalar import ScalarSDE
 
 # Settings beyond the defaults, by class name; a class not named here enters with
 # its defaults.
@@ -14,6 +15,7 @@ SETTINGS = {
     "GeometricVPSDE": ({}, {"var_min": 1e-4, "var_max": 0.99, "var_0": 0.0}),
     "PowerVPSDE": ({}, {"power": 3, "beta_0": 0.7, "var_0": 1e-3}),
     "SubVPSDE": ({}, {"var_0": 1e-3, "beta_0": 0.3, "beta_1": 12.0}),
+    "CLD": ({}, {"beta_0": 0.1, "beta_1": 7.0, "mass": 1.0, "gamma": 1.0}),
     "VESDE": ({"var_max": 50.0}, {"var_min": 1e-2, "var_max": 4.0}),
 }
 

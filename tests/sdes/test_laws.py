@@ -1,11 +1,13 @@
-"""Laws that hold for every SDE: equation numbers are those of lsgm.sdes.base."""
+"""Laws that hold for every SDE, and more for the scalar ones: equation numbers are
+those of lsgm.sdes.base."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lsgm.sdes.base import ScalarSDE, VariancePreservingSDE
+from lsgm.sdes.base import LOG_2PI
+from lsgm.sdes.scalar import ScalarSDE, VariancePreservingSDE
 from tests.sdes.catalog import ALL, SCALAR
 
 TIMES = np.array([1e-3, 0.03, 0.2, 0.5, 0.85, 1.0])
@@ -21,12 +23,16 @@ def close(actual, desired, rtol=1e-6):
     np.testing.assert_allclose(actual, desired, rtol=rtol, atol=1e-12 * scale)
 
 
-def initial_state(sde):
-    return sde.lift(jax.random.key(0), jnp.array([[0.8, -1.3]]))
+def data():
+    return jnp.array([[0.8, -1.3]])
 
 
-def noise_like(u):
-    return jax.random.normal(jax.random.key(1), u.shape)
+def noise(shape):
+    return jax.random.normal(jax.random.key(1), shape)
+
+
+def a_state(sde):
+    return sde.mean(data(), jnp.zeros(1)) + 0.3 * noise(sde.state_shape((1, 2)))
 
 
 def at_each_time(fn):
@@ -34,9 +40,24 @@ def at_each_time(fn):
     return jax.vmap(lambda t: fn(t[None]))(jnp.asarray(TIMES))
 
 
-def matrix(fn, u):
-    """The linear map ``fn`` of states as a matrix."""
-    return jax.jacfwd(lambda v: fn(v[None])[0])(jnp.zeros_like(u[0]))
+def matrix(fn, shape, dtype=None):
+    """The linear map ``fn`` of batches as a matrix, from its value on one example of
+    ``shape``, batch first."""
+    zero = jnp.zeros(shape[1:], dtype)
+    return jax.jacfwd(lambda v: fn(v[None])[0])(zero)
+
+
+def kernel(sde, t, num=1):
+    """Eq. (2) for ``num`` dimensions of data: the matrices of mean and noise."""
+    mean = matrix(lambda z: sde.mean(z, t), (1, num))
+    root = matrix(lambda e: sde.scale_noise(e, t), sde.state_shape((1, num)))
+    return mean, root
+
+
+def normal_covariance(sde, t):
+    """N of Eq. (7) for one dimension of data."""
+    mean, root = kernel(sde, t)
+    return sde.data_var * mean @ mean.T + root @ root.T
 
 
 def slope(fn, t):
@@ -52,27 +73,57 @@ def test_is_static(sde):
 
 
 @every_sde
+@pytest.mark.parametrize("shape", [(5, 2), (5, 4, 4, 3)], ids=str)
+def test_shapes(sde, shape):
+    """Data first in the state, in blocks of its channels; with or without a batch."""
+    state, noised = sde.state_shape(shape), sde.noise_shape(shape)
+    assert sde.state_shape(shape[1:]) == state[1:]
+    assert sde.noise_shape(shape[1:]) == noised[1:]
+    assert state[:-1] == noised[:-1] == shape[:-1] and state[-1] % shape[-1] == 0
+    z0, eps, t = jnp.ones(shape), jnp.ones(state), jnp.full(shape[:1], 0.4)
+    u = sde.perturb(z0, t, eps)
+    residual = sde.noised(eps)
+    assert u.shape == sde.mean(z0, t).shape == sde.drift(u, t).shape == state
+    assert sde.probability_flow(u, t, residual).shape == state
+    assert sde.lower(u).shape == sde.prior_kl(z0).shape == shape
+    assert sde.normal_bound(z0, 1e-2).shape == shape
+    assert residual.shape == sde.normal_eps(u, t).shape == noised
+    assert sde.score(residual, t).shape == noised
+    assert sde.prior_sample(jax.random.key(0), shape).shape == state
+    assert sde.prior_log_prob(u).shape == t.shape
+    np.testing.assert_array_equal(sde.lower(u), u[..., : shape[-1]])
+
+
+@every_sde
+def test_noised_selects_and_embed_puts_back(sde):
+    shape = sde.state_shape((1, 2))
+    noised = matrix(sde.noised, shape)
+    np.testing.assert_array_equal(noised @ noised.T, np.eye(len(noised)))
+    embed = matrix(sde.embed, sde.noise_shape((1, 2)))
+    np.testing.assert_array_equal(embed, noised.T)
+
+
+@every_sde
 def test_mean_follows_the_drift(x64, sde):
     """Eq. (1): d mean / dt = f(mean, t)."""
-    u0 = initial_state(sde)
     close(
-        at_each_time(lambda t: slope(lambda s: sde.mean(u0, s), t)),
-        at_each_time(lambda t: sde.drift(sde.mean(u0, t), t)),
+        at_each_time(lambda t: slope(lambda s: sde.mean(data(), s), t)),
+        at_each_time(lambda t: sde.drift(sde.mean(data(), t), t)),
     )
 
 
 @every_sde
 def test_covariance_follows_drift_and_diffusion(x64, sde):
     """Eqs. (1, 2): d(L L')/dt = A L L' + L L' A' + G G'."""
-    u0 = initial_state(sde)
-    noised = matrix(sde.noised, u0)
+    shape = sde.state_shape((1, 2))
+    noised = matrix(sde.noised, shape)
 
     def covariance(t):
-        root = matrix(lambda e: sde.scale_noise(e, t), u0)
+        root = kernel(sde, t, 2)[1]
         return root @ root.T
 
     def expected(t):
-        spread = matrix(lambda u: sde.drift(u, t), u0) @ covariance(t)
+        spread = matrix(lambda u: sde.drift(u, t), shape) @ covariance(t)
         return spread + spread.T + sde.g2(t)[0] * noised.T @ noised
 
     close(at_each_time(lambda t: slope(covariance, t)), at_each_time(expected))
@@ -80,59 +131,93 @@ def test_covariance_follows_drift_and_diffusion(x64, sde):
 
 @every_sde
 def test_starts_at_the_data(x64, sde):
-    u0 = initial_state(sde)
-    close(sde.mean(u0, jnp.zeros(1)), u0)
+    start = sde.mean(data(), jnp.zeros(1))
+    close(sde.lower(start), data())
+    appended = start - jnp.pad(data(), [(0, 0), (0, start.shape[1] - 2)])
+    np.testing.assert_array_equal(appended, 0 * start)
 
 
 @every_sde
 def test_score_is_the_gradient_of_the_kernel(x64, sde):
     """Eq. (3) against autodiff of log N(u; mean, L L')."""
-    u0 = initial_state(sde)
-    eps = noise_like(u0)
+    eps = noise(sde.state_shape((1, 2)))
 
     def gradient(t):
-        root = matrix(lambda e: sde.scale_noise(e, t), u0)
+        root = kernel(sde, t, 2)[1]
 
         def log_kernel(u):
-            white = jnp.linalg.solve(root, (u - sde.mean(u0, t))[0])
+            white = jnp.linalg.solve(root, (u - sde.mean(data(), t))[0])
             return -0.5 * jnp.sum(white**2)
 
-        return sde.noised(jax.grad(log_kernel)(sde.perturb(u0, t, eps)))
+        return sde.noised(jax.grad(log_kernel)(sde.perturb(data(), t, eps)))
 
     close(at_each_time(lambda t: sde.score(sde.noised(eps), t)), at_each_time(gradient))
 
 
 @every_sde
 def test_probability_flow_is_drift_minus_half_g2_score(x64, sde):
-    """Eqs. (4, 5), and the cancellation of the drift where it is used."""
-    u = initial_state(sde)
-    residual = 0.1 * sde.noised(noise_like(u))
-    noised = matrix(sde.noised, u)
+    """Eqs. (4, 5), whatever cancels in the form that is used."""
+    u = a_state(sde)
+    residual = 0.1 * noise(sde.noise_shape((1, 2)))
 
     def expected(t):
         score = sde.score(sde.normal_eps(u, t) + residual, t)
-        return sde.drift(u, t) - 0.5 * sde.g2(t)[0] * score @ noised
+        return sde.drift(u, t) - 0.5 * sde.g2(t)[0] * sde.embed(score)
 
     velocity = at_each_time(lambda t: sde.probability_flow(u, t, residual))
     np.testing.assert_allclose(velocity, at_each_time(expected), rtol=1e-6, atol=1e-9)
 
 
-@every_scalar_sde
+@every_sde
+def test_all_divergence_is_on_the_noised_part(x64, sde):
+    shape = sde.state_shape((1, 2))
+    noised = matrix(sde.noised, shape)
+
+    def rest(t):
+        drift = matrix(lambda u: sde.drift(u, t), shape)
+        return jnp.trace(drift) - jnp.trace(noised @ drift @ noised.T)
+
+    np.testing.assert_allclose(at_each_time(rest), 0, atol=1e-12)
+
+
+@every_sde
 def test_normal_eps_is_the_best_predictor_of_normal_data(x64, sde):
-    """Eqs. (4, 6, 7): E(eps - c u)^2 = 1 - 2 c sigma + c^2 N is least at our c,
-    and is normal_error there."""
-    t = jnp.asarray(TIMES)
-    c = sde.normal_eps(jnp.ones((t.size, 1)), t)[:, 0]
-    sigma = jnp.sqrt(sde.var(t))
-    total = sde.alpha(t) ** 2 * sde.data_var + sde.var(t)
-    close(c * total, sigma)
-    error = 1 - 2 * c * sigma + c**2 * total
-    np.testing.assert_allclose(sde.normal_error(t), error, rtol=1e-9, atol=1e-13)
+    """Eqs. (4, 6): E[noised(eps) | u_t] of the joint Normal distribution is cov(eps, u)
+    N^-1 u, and normal_error what it leaves of a variance of 1."""
+    shape = sde.state_shape((1, 1))
+    noised = matrix(sde.noised, shape)
+
+    def best(t):
+        return noised @ kernel(sde, t)[1].T @ jnp.linalg.inv(normal_covariance(sde, t))
+
+    def error(t):
+        return 1 - jnp.trace(best(t) @ kernel(sde, t)[1] @ noised.T) / len(noised)
+
+    close(
+        at_each_time(lambda t: matrix(lambda u: sde.normal_eps(u, t), shape)),
+        at_each_time(best),
+    )
+    np.testing.assert_allclose(
+        at_each_time(sde.normal_error)[:, 0], at_each_time(error), rtol=1e-9, atol=1e-13
+    )
+
+
+@every_sde
+def test_normal_error_is_the_slope_of_the_log_determinants(x64, sde):
+    """Eq. (7)."""
+
+    def log_share(t):
+        log_kernel = 2 * jnp.linalg.slogdet(kernel(sde, t)[1])[1]
+        return log_kernel - jnp.linalg.slogdet(normal_covariance(sde, t))[1]
+
+    rate = at_each_time(lambda t: sde.normal_error(t) * sde.g2(t))[:, 0]
+    scale = at_each_time(sde.score_scale)[:, 0] ** 2
+    close(rate * scale, at_each_time(lambda t: slope(log_share, t)))
 
 
 @every_scalar_sde
 def test_normal_error_is_the_slope_of_the_log_variance_share(x64, sde):
-    """Eq. (8)."""
+    """Eqs. (1, 2) of lsgm.sdes.scalar."""
     t = jnp.asarray(TIMES)
     log_share = slope(lambda s: jnp.log(sde.var(s) / sde.normal_var(s)), t)
     close(sde.normal_error(t) * sde.g2(t) / sde.var(t), log_share)
@@ -195,33 +280,71 @@ def test_variance_is_preserved(x64, sde):
     np.testing.assert_allclose(sde.var(jnp.zeros(1)), sde.var_0, atol=1e-15)
 
 
-@every_scalar_sde
+@every_sde
 def test_prior_kl_is_the_divergence_of_two_normals(x64, sde):
-    """The integral of p log(p / q), by quadrature."""
-    z0 = np.array([-1.7, 0.0, 0.4])
-    one = jnp.ones(1)
-    alpha, var = float(sde.alpha(one)[0]), float(sde.var(one)[0])
-    grid = np.linspace(-12, 12, 20001)
-    u = alpha * z0[:, None] + np.sqrt(var) * grid
-    p = np.exp(-0.5 * grid**2) / np.sqrt(2 * np.pi)
-    log_p = -0.5 * (grid**2 + np.log(2 * np.pi * var))
-    log_q = -0.5 * (u**2 / sde.prior_var + np.log(2 * np.pi * sde.prior_var))
-    expected = np.trapezoid(p * (log_p - log_q), grid, axis=1)
-    actual = sde.prior_kl(jnp.asarray(z0)[:, None])[:, 0]
-    np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-12)
+    """E log(p / q), by Gauss-Hermite quadrature over the noise: exact for Normals."""
+    z0, one = jnp.array([[-1.7], [0.0], [0.4]]), jnp.ones(1)
+    places, weights = np.polynomial.hermite_e.hermegauss(9)
+    weights /= weights.sum()
+    _, root = kernel(sde, one)
+    num = len(root)
+    eps = np.stack(np.meshgrid(*[places] * num, indexing="ij"), -1).reshape(-1, num)
+    share = np.prod(np.stack(np.meshgrid(*[weights] * num, indexing="ij"), -1), -1)
+    log_p = -0.5 * np.sum(eps**2 + LOG_2PI, -1) - np.linalg.slogdet(root)[1]
+    for z, found in zip(z0, sde.prior_kl(z0)[:, 0], strict=True):
+        u = sde.mean(z[None], one) + eps @ root.T
+        expected = np.sum(share.ravel() * (log_p - sde.prior_log_prob(u)))
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
+
+
+@every_sde
+def test_prior_is_where_the_process_ends(x64, sde):
+    """prior_log_prob is a Normal density of mean 0; samples have its covariance, which
+    is near that of Normal data at t = 1."""
+
+    def log_prob(u):
+        return sde.prior_log_prob(u[None])[0]
+
+    zero = jnp.zeros(sde.state_shape((1, 1)))[0]
+    covariance = jnp.linalg.inv(-jax.hessian(log_prob)(zero))
+    np.testing.assert_allclose(
+        jax.hessian(log_prob)(zero + 3), -jnp.linalg.inv(covariance)
+    )
+    np.testing.assert_array_equal(jax.grad(log_prob)(zero), 0)
+    height = -0.5 * np.linalg.slogdet(2 * np.pi * covariance)[1]
+    np.testing.assert_allclose(log_prob(zero), height, rtol=1e-9)
+    u = sde.prior_sample(jax.random.key(3), (20_000, 1))
+    deviations = jnp.sqrt(jnp.diag(covariance))
+    scale = deviations[:, None] * deviations[None]
+    np.testing.assert_allclose(u.T @ u / 20_000 / scale, covariance / scale, atol=0.04)
+    last = normal_covariance(sde, jnp.ones(1))
+    np.testing.assert_allclose(last / scale, covariance / scale, atol=0.3)
 
 
 @every_scalar_sde
-def test_prior_is_where_the_process_ends(x64, sde):
-    """Samples have the variance whose density prior_log_prob is, near N(1)."""
-    u = sde.prior_sample(jax.random.key(3), (4, 5000))
-    np.testing.assert_allclose(jnp.var(u), sde.prior_var, rtol=0.04)
-    np.testing.assert_allclose(sde.normal_var(jnp.ones(1)), sde.prior_var, rtol=0.3)
-    grid = jnp.linspace(-10, 10, 4001)[:, None] * sde.prior_var**0.5
-    density = jnp.exp(sde.prior_log_prob(grid))
-    np.testing.assert_allclose(jnp.trapezoid(density, grid[:, 0]), 1, rtol=1e-6)
-    second = jnp.trapezoid(density * grid[:, 0] ** 2, grid[:, 0])
-    np.testing.assert_allclose(second, sde.prior_var, rtol=1e-6)
+def test_prior_var_is_the_variance_of_the_prior(x64, sde):
+    one = jnp.full((1, 1), sde.prior_var**0.5)
+    gap = sde.prior_log_prob(0 * one) - sde.prior_log_prob(one)
+    np.testing.assert_allclose(gap, 0.5, rtol=1e-9)
+
+
+@every_sde
+def test_lift_keeps_the_data_and_tells_the_density_of_the_rest(x64, sde):
+    """The rest is linear in the noise: its density by the change of variables."""
+    t, eps = jnp.array([0.02]), noise(sde.noise_shape((1, 2)))
+    lifted = sde.lift(data(), t, eps)
+    assert lifted.u.shape == sde.state_shape((1, 2)) and lifted.log_prob.shape == (1,)
+    np.testing.assert_array_equal(sde.lower(lifted.u), data())
+    spread = matrix(lambda e: sde.lift(data(), t, e).u, eps.shape)
+    if sde.state_shape((1, 2)) == (1, 2):
+        assert not spread.any() and not lifted.log_prob.any()
+        np.testing.assert_array_equal(sde.lift(data(), t, None).u, data())
+        return
+    log_det = 0.5 * np.linalg.slogdet(spread.T @ spread)[1]
+    expected = -0.5 * np.sum(eps**2 + LOG_2PI) - log_det
+    np.testing.assert_allclose(lifted.log_prob[0], expected, rtol=1e-9)
+    with pytest.raises(ValueError, match="eps"):
+        sde.lift(data(), t, None)
 
 
 @every_scalar_sde
@@ -247,14 +370,46 @@ def in_both_precisions(fn, t):
     return low, high
 
 
-@every_scalar_sde
-@pytest.mark.parametrize(
-    "name",
-    ["beta", "g2", "alpha", "var", "normal_var", "normal_error", "score_scale"],
-)
+@every_sde
+@pytest.mark.parametrize("name", ["g2", "normal_error", "score_scale"])
 def test_float32_keeps_its_digits(sde, name):
     low, high = in_both_precisions(getattr(sde, name), TINY_TO_ONE)
     np.testing.assert_allclose(low, high, rtol=3e-5)
+
+
+@every_scalar_sde
+@pytest.mark.parametrize("name", ["beta", "alpha", "var", "normal_var"])
+def test_float32_keeps_the_digits_of_scalars(sde, name):
+    low, high = in_both_precisions(getattr(sde, name), TINY_TO_ONE)
+    np.testing.assert_allclose(low, high, rtol=3e-5)
+
+
+MAPS = {
+    "mean": lambda sde, z, e, r, t: sde.mean(z, t),
+    "noise": lambda sde, z, e, r, t: sde.scale_noise(e, t),
+    "normal_eps": lambda sde, z, e, r, t: sde.normal_eps(e, t),
+    "flow": lambda sde, z, e, r, t: sde.probability_flow(e, t, r),
+}
+
+
+@every_sde
+@pytest.mark.parametrize("name", MAPS)
+def test_float32_keeps_the_digits_of_linear_maps(sde, name):
+    """Of each row's largest coefficient, at each time."""
+    shapes = (1, 1), sde.state_shape((1, 1)), sde.noise_shape((1, 1))
+
+    def coefficients(times):
+        inputs = tuple(jnp.zeros(shape, times.dtype) for shape in shapes)
+
+        def rows(t):
+            at = jax.jacfwd(lambda x: MAPS[name](sde, *x, t[None])[0])(inputs)
+            return jnp.concatenate([part[:, 0] for part in at], axis=1)
+
+        return jax.vmap(rows)(times)
+
+    low, high = in_both_precisions(coefficients, TINY_TO_ONE)
+    largest = np.abs(high).max(-1, keepdims=True)
+    assert np.all(np.abs(low - high) <= 3e-5 * largest)
 
 
 @every_scalar_sde

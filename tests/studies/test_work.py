@@ -1,6 +1,5 @@
 """Processes of a job: which, when not, and what is left of a failing one."""
 
-import hashlib
 import json
 import sys
 
@@ -16,14 +15,26 @@ def job(folder, **fields) -> Job:
     return Job(name="x", folder=folder, config=config, **fields)
 
 
-def card_of(one: Job, *, step: int) -> dict:
-    """Of an evaluation of this job by this code."""
-    text = json.dumps(work.resolved(one.config), sort_keys=True)
+# By sha256sum, of
+#   {"stage_order": ["vae"], "stages": {"vae": {"num_steps": 4}}}
+#   {"stage_order": ["vae"], "stages": {"vae": {"keep_best": true, "num_steps": 4}}}
+CONFIG = "ddaa7b66da30d0898738a74d52cb7a634666fca861071f65fe4f82a34ecf25b0"
+KEEPING = "ee93451b5c26af3b0018c3d3096201a3343644eca7096118d19371a797e56537"
+
+
+@pytest.fixture(autouse=True)
+def code(monkeypatch):
+    """A name for the code as it is."""
+    monkeypatch.setattr(provenance, "code_sha256", lambda: "c0de")
+
+
+def card(*, step: int, config: str = CONFIG) -> dict:
+    """Of an evaluation of a config's stage by this code."""
     return {
         "stage": "vae",
         "step": step,
-        "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "code_sha256": provenance.code_sha256(),
+        "config_sha256": config,
+        "code_sha256": "c0de",
     }
 
 
@@ -45,6 +56,18 @@ def test_a_failing_process_is_an_error_with_its_log(tmp_path, monkeypatch):
     assert "No module named no_such_module" in work.tail(job(tmp_path))
 
 
+def test_a_job_started_from_another_folder_finds_its_files(tmp_path, monkeypatch):
+    """The command and the config file are found, and the config is read: it lacks
+    nearly everything."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    one = job(tmp_path)
+    (tmp_path / work.CONFIG).write_text(json.dumps({"seed": 0}))
+    with pytest.raises(work.JobError, match="experiments.train ended with status 1"):
+        work.work(one, tmp_path / "compiled", {})
+    assert "error: config" in work.tail(one) and "missing data, vae" in work.tail(one)
+
+
 def test_processes_get_the_cache_and_the_variables_of_their_share(
     tmp_path, monkeypatch
 ):
@@ -60,12 +83,11 @@ def test_processes_get_the_cache_and_the_variables_of_their_share(
 def test_an_evaluation_counts_for_its_config_code_and_step(tmp_path):
     one = job(tmp_path)
     assert not work.finished(one)
-    card = card_of(one, step=4)
     path = tmp_path / "metrics.json"
-    path.write_text(json.dumps({"card": card}))
+    path.write_text(json.dumps({"card": card(step=4)}))
     assert work.finished(one)
-    for name in card:
-        path.write_text(json.dumps({"card": {**card, name: "other"}}))
+    for name in card(step=4):
+        path.write_text(json.dumps({"card": {**card(step=4), name: "other"}}))
         assert not work.finished(one)
     path.write_text('{"card": {')
     assert not work.finished(one)
@@ -75,7 +97,8 @@ def test_where_the_best_state_is_kept_its_evaluation_counts(tmp_path, monkeypatc
     """Once the stage is at its end, for a better one may come before."""
     one = job(tmp_path)
     one.config["stages"]["vae"]["keep_best"] = True
-    (tmp_path / "metrics.json").write_text(json.dumps({"card": card_of(one, step=2)}))
+    kept = json.dumps({"card": card(step=2, config=KEEPING)})
+    (tmp_path / "metrics.json").write_text(kept)
     steps = {"checkpoints": [2, 3], "best": [1, 2]}
     monkeypatch.setattr(work, "list_steps", lambda folder: steps[folder.name])
     assert not work.finished(one)
@@ -91,5 +114,6 @@ def test_where_no_best_state_was_found_the_newest_counts(tmp_path, monkeypatch):
     steps = {"checkpoints": [3, 4], "best": []}
     monkeypatch.setattr(work, "list_steps", lambda folder: steps[folder.name])
     assert not work.finished(one)
-    (tmp_path / "metrics.json").write_text(json.dumps({"card": card_of(one, step=4)}))
+    newest = json.dumps({"card": card(step=4, config=KEEPING)})
+    (tmp_path / "metrics.json").write_text(newest)
     assert work.finished(one)

@@ -1,6 +1,7 @@
 """The update: one loss per group, one result on any number of devices."""
 
 import functools
+from dataclasses import fields
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import optax
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from lsgm import elbo
 from lsgm.training import state as states
 from lsgm.training.parallel import AXIS, pmap_update, split_over_devices
 from lsgm.training.step import make_update
@@ -41,20 +43,24 @@ def update_of(mode):
     return make_update(setting(mode)[0], optimizers(mode), STAGES[mode].ema, AXIS)
 
 
-@functools.cache
-def mapped(mode, devices):
+def on_devices(update, devices):
     """The update under shard_map with its replication check on: a mean over
     devices that was forgotten is refused when the function is traced."""
     mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:devices]), (AXIS,))
     return jax.jit(
         jax.shard_map(
-            update_of(mode),
+            update,
             mesh=mesh,
             in_specs=(P(), P(AXIS)),
             out_specs=(P(), P()),
         ),
         compiler_options=small.QUICK,
     )
+
+
+@functools.cache
+def mapped(mode, devices):
+    return on_devices(update_of(mode), devices)
 
 
 @functools.cache
@@ -96,6 +102,61 @@ def test_each_group_descends_its_own_loss_only(mode):
         noise = 1e-6 * float(optax.tree.norm(gradient))
         assert noise > 0
         assert_close(new.params[group], expected, 1e-5, noise)
+
+
+class Quadratics(elbo.Objective):
+    """Losses with gradients that anyone can take, of two numbers a and b:
+
+        J_vae = (a - mean x)^2 / 2 + 3 a b,   J_prior = (b - 2 a)^2 / 2.
+
+    Each depends on the other group's number too, which it may not move.
+    """
+
+    alternating = False
+
+    @property
+    def phases(self):
+        return (("vae",), ("prior",)) if self.alternating else (("vae", "prior"),)
+
+    def draw(self, key, num, axis=None):
+        return elbo.Draws(noise=(), prior=None, dropout=None)
+
+    def __call__(self, params, mutables, x, draws, step, axis=None, averaged=None):
+        a, b = params["vae"]["a"], params["prior"]["b"]
+        losses = {
+            "vae": 0.5 * (a - jnp.mean(x)) ** 2 + 3 * a * b,
+            "prior": 0.5 * (b - 2 * a) ** 2,
+        }
+        return losses, elbo.Aux({}, mutables)
+
+
+class Alternating(Quadratics):
+    alternating = True
+
+
+@pytest.mark.parametrize(
+    ("kind", "b"),
+    [
+        # One image of four is white, the others black: mean x = -1/2.
+        # a: 1 - 0.01 (1 + 1/2 + 6) = 0.925; b: 2 - 0.01 (2 - 2) = 2.
+        (Quadratics, 2.0),
+        # The second player sees a = 0.925: b = 2 - 0.01 (2 - 1.85) = 1.9985.
+        (Alternating, 1.9985),
+    ],
+)
+def test_updates_are_those_of_hand_made_gradients(kind, b):
+    stage = STAGES["joint"]
+    built = stage.objective(small.vae())
+    objective = kind(**{f.name: getattr(built, f.name) for f in fields(built)})
+    params = {"vae": {"a": jnp.float32(1.0)}, "prior": {"b": jnp.float32(2.0)}}
+    optimizers = stage.transformations()
+    state = states.create(jax.random.key(1), params, {}, optimizers, ())
+    update = make_update(objective, optimizers, stage.ema, AXIS)
+    levels = small.levels() * 0
+    new, metrics = on_devices(update, 1)(state, levels.at[0].set(1))
+    assert metrics["skipped"] == 0
+    assert new.params["vae"]["a"] == pytest.approx(0.925, rel=1e-6)
+    assert new.params["prior"]["b"] == pytest.approx(b, rel=1e-6)
 
 
 @pytest.mark.multidevice

@@ -15,7 +15,7 @@ from tensorboardX.proto import event_pb2
 
 from lsgm.training import writers
 from lsgm.training.records import read_records
-from lsgm.training.writers import Progress, Writers
+from lsgm.training.writers import TrainingProgress, Writers
 
 FILES = ("metrics.jsonl", "timing.jsonl")
 
@@ -178,7 +178,7 @@ def clock(monkeypatch):
 
 
 def test_without_a_terminal_a_plain_line_comes_every_so_often(clock, capsys):
-    progress = Progress("lsgm", 100, 1000)
+    progress = TrainingProgress("lsgm", 100, 1000)
     for step in range(101, 201):
         # The first step compiles for a minute, each later one takes a second.
         clock.now += 60 if step == 101 else 1
@@ -192,7 +192,7 @@ def test_without_a_terminal_a_plain_line_comes_every_so_often(clock, capsys):
 
 
 def test_last_step_is_shown(clock, capsys):
-    progress = Progress("vae", 0, 2)
+    progress = TrainingProgress("vae", 0, 2)
     for step in (1, 2):
         clock.now += 0.5
         progress.advance(step)

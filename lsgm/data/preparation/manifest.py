@@ -20,6 +20,7 @@ from tqdm import tqdm
 from lsgm.data.preparation import parts, preview
 from lsgm.data.sources.layout import SPLITS
 from lsgm.data.sources.tfds_source import TFDSExamples
+from lsgm.files import write_file
 
 RECORD = "preparation.json"
 PREVIEW = "preview.png"
@@ -31,7 +32,7 @@ def write(folder: pathlib.Path, about: Mapping[str, Any]) -> None:
     preview.sheet(opened(folder)).save(folder / PREVIEW)
     files = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
     text = json.dumps({**about, "files": files}, indent=1)
-    (folder / RECORD).write_text(text + "\n")
+    write_file(folder / RECORD, text + "\n")
 
 
 def verify(folder: pathlib.Path) -> list[str]:

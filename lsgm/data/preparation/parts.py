@@ -27,7 +27,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from tqdm import tqdm
 
-from lsgm.config import ConfigError
+from lsgm.data.errors import DataError
 from lsgm.data.fit import Fit
 from lsgm.data.sources.base import Examples
 
@@ -51,7 +51,7 @@ class Part:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Encoder:
+class PartEncoder:
     """What a worker process needs to encode a part.
 
     Attributes:
@@ -83,7 +83,7 @@ class Encoder:
         """Write the file of a part; returns how many examples it covers.
 
         Raises:
-          ConfigError: an image does not fit, or is unreadable and not to be skipped.
+          DataError: an image does not fit, or is unreadable and not to be skipped.
           ValueError: a negative label.
         """
         partial = self.folder / f"{part.file}.{os.getpid()}"
@@ -93,7 +93,7 @@ class Encoder:
             for i in range(part.start, part.stop):
                 try:
                     example = self.splits[part.split][i]
-                except ConfigError as error:
+                except DataError as error:
                     if not self.skip:
                         raise
                     name = self.splits[part.split].name(i)
@@ -109,11 +109,11 @@ class Encoder:
         return part.stop - part.start
 
 
-def encode(encoder: Encoder, num_processes: int, title: str) -> int:
+def encode(encoder: PartEncoder, num_processes: int, title: str) -> int:
     """Encode the parts that are missing; returns how many examples they cover.
 
     Raises:
-      ConfigError, ValueError: as ``Encoder.encode``; finished parts stay.
+      DataError, ValueError: as ``PartEncoder.encode``; finished parts stay.
     """
     parts = encoder.parts()
     todo = [part for part in parts if not (encoder.folder / part.file).exists()]
@@ -164,7 +164,7 @@ def _label(example: Mapping[str, Any]) -> dict[str, int]:
     return {"label": label}
 
 
-def _each(encoder: Encoder, todo: list[Part], num_processes: int) -> Iterator[int]:
+def _each(encoder: PartEncoder, todo: list[Part], num_processes: int) -> Iterator[int]:
     if num_processes == 1 or len(todo) < 2:
         yield from map(encoder.encode, todo)
         return
@@ -183,10 +183,10 @@ def _each(encoder: Encoder, todo: list[Part], num_processes: int) -> Iterator[in
             yield future.result()
 
 
-_worker: list[Encoder] = []  # of this worker process: one
+_worker: list[PartEncoder] = []  # of this worker process: one
 
 
-def _begin(encoder: Encoder) -> None:
+def _begin(encoder: PartEncoder) -> None:
     _worker.append(encoder)
     # Ctrl-C reaches the parent, which lets parts under way be finished.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -26,10 +26,11 @@ from tensorflow_datasets.core import registered
 from tqdm import tqdm
 
 import lsgm
-from lsgm.config import ConfigError
+from lsgm.data.errors import DataError
 from lsgm.data.fit import Fit
 from lsgm.data.preparation import manifest, parts
 from lsgm.data.sources.base import Examples
+from lsgm.files import write_file
 
 PLAN = "plan.json"
 Unreadable = Literal["fatal", "skip"]
@@ -66,7 +67,7 @@ def prepare(
       about: what ``preparation.json`` is to say of the images' origin.
 
     Raises:
-      ConfigError: an image that does not fit, or is unreadable; names the file.
+      DataError: an image that does not fit, or is unreadable; names the file.
       ValueError: no split, an empty one, a negative label, or another preparation
         of that version is unfinished.
       FileExistsError: that version of the set is there already.
@@ -82,7 +83,9 @@ def prepare(
     fit = fit or _fit_of_first(splits, skip)
     partial = folder.with_name(f"{version}.partial")
     _claim(partial, _plan(splits, fit))
-    encoder = parts.Encoder(splits=splits, fit=fit, folder=partial / "parts", skip=skip)
+    encoder = parts.PartEncoder(
+        splits=splits, fit=fit, folder=partial / "parts", skip=skip
+    )
     num_encoded = parts.encode(encoder, num_processes, name)
     records = _records(encoder)
     skipped = [entry for record in records.values() for entry in record["skipped"]]
@@ -105,7 +108,7 @@ def _fit_of_first(splits: Mapping[str, Examples], skip: bool) -> Fit:
             try:
                 shape = examples.shape(i)
                 return Fit(image_shape=shape, grey=False, resize="none")
-            except ConfigError:
+            except DataError:
                 if not skip:
                     raise
     raise ValueError("no image is readable")
@@ -132,19 +135,17 @@ def _claim(partial: pathlib.Path, plan: Mapping[str, Any]) -> None:
             f"{partial} holds an unfinished preparation from other images, or to "
             "another shape: remove it, or give another version"
         )
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(plan))
-    new.replace(path)
+    write_file(path, json.dumps(plan))
 
 
 Records = Mapping[parts.Part, Mapping[str, Any]]
 
 
-def _records(encoder: parts.Encoder) -> Records:
+def _records(encoder: parts.PartEncoder) -> Records:
     return {p: parts.record(encoder.folder / p.file) for p in encoder.parts()}
 
 
-def _summary(encoder: parts.Encoder, records: Records) -> dict[str, Any]:
+def _summary(encoder: parts.PartEncoder, records: Records) -> dict[str, Any]:
     """Number of images and checksum of each split."""
     digests: dict[str, list[str]] = {split: [] for split in encoder.splits}
     for part, record in records.items():
@@ -160,7 +161,7 @@ def _summary(encoder: parts.Encoder, records: Records) -> dict[str, Any]:
 def _write(
     name: str,
     version: str,
-    encoder: parts.Encoder,
+    encoder: parts.PartEncoder,
     records: Records,
     partial: pathlib.Path,
 ) -> pathlib.Path:
@@ -179,12 +180,12 @@ def _write(
 
 
 def _builder(
-    dataset: str, number: str, encoder: parts.Encoder, num_classes: int | None
+    dataset: str, number: str, encoder: parts.PartEncoder, num_classes: int | None
 ) -> Any:
     """A TFDS builder class of that name, which TFDS itself does not come to know."""
     with registered.skip_registration():
 
-        class Prepared(tfds.core.GeneratorBasedBuilder):
+        class PreparedBuilder(tfds.core.GeneratorBasedBuilder):
             name = dataset
             VERSION = tfds.core.Version(number)
 
@@ -206,11 +207,11 @@ def _builder(
             def _generate_examples(self, split):
                 return _examples(encoder, split, num_classes is not None)
 
-    return Prepared
+    return PreparedBuilder
 
 
 def _examples(
-    encoder: parts.Encoder, split: str, labelled: bool
+    encoder: parts.PartEncoder, split: str, labelled: bool
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Encoded images with their index, by whose hash TFDS shuffles."""
     mine = [part for part in encoder.parts() if part.split == split]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Integer, UInt8
 
-from lsgm.config import ConfigError
+from lsgm.data.errors import DataError
 from lsgm.data.sources.base import require_split
 
 
@@ -65,27 +65,26 @@ def read_npz(path: pathlib.Path, split: str) -> tuple[np.ndarray, np.ndarray | N
     """``x`` as [n h w c] and ``y`` (or None) of an npz file.
 
     Raises:
-      ConfigError: the file is missing, no npz, or holds something else.
+      DataError: the file is missing, no npz, or holds something else.
     """
-    key = f"data.source.{split}"
     if not path.is_file():
-        raise ConfigError(key, str(path), "no such file")
+        raise DataError(split, str(path), "no such file")
     try:
         with np.load(path) as file:
             arrays = dict(file)
     # TypeError: a single array (.npy) is no context.
     except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ConfigError(key, str(path), f"not an npz of arrays: {error}") from error
+        raise DataError(split, str(path), f"not an npz of arrays: {error}") from error
     if "x" not in arrays:
         found = ", ".join(sorted(arrays))
-        raise ConfigError(key, str(path), f"needs an array 'x', holds {found}")
+        raise DataError(split, str(path), f"needs an array 'x', holds {found}")
     images, labels = arrays["x"], arrays.get("y")
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or not len(images):
         message = f"'x' must be uint8 [n h w] or [n h w c], is {_describe(images)}"
-        raise ConfigError(key, str(path), message)
+        raise DataError(split, str(path), message)
     if labels is not None and not _fits(labels, len(images)):
         message = f"'y' must be {len(images)} integers, is {_describe(labels)}"
-        raise ConfigError(key, str(path), message)
+        raise DataError(split, str(path), message)
     return images if images.ndim == 4 else images[..., None], labels
 
 

@@ -9,7 +9,8 @@ the pipeline's business: a source gives what is stored.
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from lsgm.config import ConfigError, nearest
+from lsgm.config import nearest
+from lsgm.data.errors import DataError
 
 
 @runtime_checkable
@@ -49,14 +50,14 @@ class Source(Protocol):
         """Open a split.
 
         Raises:
-          ConfigError: nothing there, or nothing readable; names file and key.
+          DataError: nothing there, or nothing readable; names file and argument.
         """
         ...
 
 
 def require_split(split: str, existing: Iterable[str], place: str) -> None:
-    """Raise a ConfigError unless ``split`` is among those that exist."""
+    """Raise a DataError unless ``split`` is among those that exist."""
     existing = tuple(existing)
     if split not in existing:
         message = f"{place} has no split {split!r}; {nearest(split, existing)}"
-        raise ConfigError("data.source", split, message)
+        raise DataError("split", split, message)

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from lsgm.config import ConfigError
+from lsgm.data.errors import DataError
 from lsgm.data.sources.base import require_split
 from lsgm.data.sources.stored import StoredExamples
 
@@ -72,12 +72,12 @@ def _labels(path: pathlib.Path) -> np.ndarray:
     """Labels [n] of a file.
 
     Raises:
-      ConfigError: no such file, or not made of such records.
+      DataError: no such file, or not made of such records.
     """
     if not path.is_file():
-        raise ConfigError("data.source.root", str(path.parent), f"no {path.name} there")
+        raise DataError("root", str(path.parent), f"no {path.name} there")
     size = path.stat().st_size
     if not size or size % RECORD:
         message = f"{size} bytes are no whole number of records of {RECORD}"
-        raise ConfigError("data.source.root", str(path), message)
+        raise DataError("root", str(path), message)
     return np.array(np.memmap(path, np.uint8, "r")[::RECORD])

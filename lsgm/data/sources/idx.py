@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from lsgm.config import ConfigError
+from lsgm.data.errors import DataError
 from lsgm.data.sources.arrays import ArrayExamples
 from lsgm.data.sources.base import require_split
 
@@ -37,7 +37,7 @@ class IDX:
         labels, _ = self._read(f"{PREFIXES[split]}-labels-idx1-ubyte", 1)
         if len(labels) != len(images):
             message = f"{len(labels)} labels for the {len(images)} images of {path}"
-            raise ConfigError("data.source.root", self.root, message)
+            raise DataError("root", self.root, message)
         return ArrayExamples(images=images[..., None], labels=labels, place=str(path))
 
     def _read(self, name: str, rank: int) -> tuple[np.ndarray, pathlib.Path]:
@@ -45,7 +45,7 @@ class IDX:
         found = [p for p in (folder / name, folder / f"{name}.gz") if p.is_file()]
         if not found:
             message = f"no {name} or {name}.gz in {folder}"
-            raise ConfigError("data.source.root", self.root, message)
+            raise DataError("root", self.root, message)
         path = found[0]
         try:
             packed = path.read_bytes()
@@ -53,7 +53,7 @@ class IDX:
             return parse(raw, rank), path
         except (ValueError, OSError, EOFError, zlib.error) as error:
             message = f"unreadable: {error}"
-            raise ConfigError("data.source.root", str(path), message) from error
+            raise DataError("root", str(path), message) from error
 
 
 def parse(raw: bytes, rank: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
-from lsgm.config import ConfigError
+from lsgm.data.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 GREY_MODES = ("1", "L", "LA", "La")
@@ -39,15 +39,15 @@ class Opened:
         if isinstance(error, Exception):
             raise self._unreadable(error) from error
 
-    def _unreadable(self, error: Exception) -> ConfigError:
-        return ConfigError("data.source.root", self.name, f"unreadable image: {error}")
+    def _unreadable(self, error: Exception) -> DataError:
+        return DataError("root", self.name, f"unreadable image: {error}")
 
 
 def pixels(file: str | bytes, name: str) -> UInt8[np.ndarray, "h w c"]:
     """The decoded image.
 
     Raises:
-      ConfigError: unreadable, or more than 8 bits per channel; names the file.
+      DataError: unreadable, or more than 8 bits per channel; names the file.
     """
     with Opened(file, name) as image:
         mode = _mode(image)
@@ -63,7 +63,7 @@ def shape(file: str | bytes, name: str) -> tuple[int, int, int]:
     """(h, w, c) of the decoded image, from its header alone.
 
     Raises:
-      ConfigError: as ``pixels``.
+      DataError: as ``pixels``.
     """
     with Opened(file, name) as image:
         width, height = image.size

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from lsgm.config import ConfigError
+from lsgm.data.errors import DataError
 from lsgm.data.sources import image_file
 from lsgm.data.sources.base import require_split
 from lsgm.data.sources.layout import HINT, SPLITS, class_numbers
@@ -60,15 +60,15 @@ class ImageFolder:
 
     def open(self, split: str) -> FolderExamples:
         if not self._folder.is_dir():
-            raise ConfigError("data.source.root", self.root, "no such folder")
+            raise DataError("root", self.root, "no such folder")
         if not self.splits():
-            raise ConfigError("data.source.root", self.root, HINT)
+            raise DataError("root", self.root, HINT)
         require_split(split, self.splits(), str(self._folder))
         folder = self._of(split)
         paths = _files(folder)
         if not paths:
             message = f"no {', '.join(image_file.SUFFIXES)} file in {folder}"
-            raise ConfigError("data.source.root", self.root, message)
+            raise DataError("root", self.root, message)
         labels = self._label(folder, paths) if self.labels else None
         return FolderExamples(paths=paths, labels=labels)
 

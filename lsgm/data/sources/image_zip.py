@@ -18,7 +18,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from lsgm.config import ConfigError
+from lsgm.data.errors import DataError
 from lsgm.data.sources import image_file
 from lsgm.data.sources.base import require_split
 from lsgm.data.sources.layout import (
@@ -58,7 +58,7 @@ class ZipExamples(StoredExamples):
             return opened(archive).read(name)
         except DAMAGED as error:
             message = f"unreadable: {error}"
-            raise ConfigError("data.source.root", self.name(i), message) from error
+            raise DataError("root", self.name(i), message) from error
 
     def name(self, i: int) -> str:
         return "/".join(self.members[i])
@@ -89,9 +89,9 @@ class ImageZip:
     def open(self, split: str) -> ZipExamples:
         if not self._members:
             message = f"no {', '.join(image_file.SUFFIXES)} file inside"
-            raise ConfigError("data.source.root", self.root, message)
+            raise DataError("root", self.root, message)
         if not self.splits():
-            raise ConfigError("data.source.root", self.root, HINT)
+            raise DataError("root", self.root, HINT)
         require_split(split, self.splits(), self.root)
         below = self._below(split)
         labels = None
@@ -135,7 +135,7 @@ def _names(archive: str) -> list[str]:
         return opened(archive).namelist()
     except DAMAGED as error:
         message = f"unreadable zip: {error}"
-        raise ConfigError("data.source.root", archive, message) from error
+        raise DataError("root", archive, message) from error
 
 
 def _is_zip(path: pathlib.Path) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from lsgm.config import ConfigError
+from lsgm.data.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 WORDS = {
@@ -48,16 +48,16 @@ def holders(root: pathlib.Path, accept: Callable[[pathlib.Path], bool]) -> list[
     """Paths below ``root``, sorted, of what ``accept`` takes, or ``root`` itself.
 
     Raises:
-      ConfigError: there is no ``root``, or nothing that ``accept`` takes.
+      DataError: there is no ``root``, or nothing that ``accept`` takes.
     """
     if not root.exists():
-        raise ConfigError("data.source.root", str(root), "no such file or folder")
+        raise DataError("root", str(root), "no such file or folder")
     found = [str(root)] if accept(root) else []
     if not found and root.is_dir():
         every = (p for p in root.rglob("*") if not _hidden(p.relative_to(root)))
         found = sorted(str(path) for path in every if accept(path))
     if not found:
-        raise ConfigError("data.source.root", str(root), "holds no file of that kind")
+        raise DataError("root", str(root), "holds no file of that kind")
     return found
 
 
@@ -67,7 +67,7 @@ def files_by_split(
     """What ``holders`` finds, by the word of its path that names a split.
 
     Raises:
-      ConfigError: as ``holders``; a path that names no split beside others that do.
+      DataError: as ``holders``; a path that names no split beside others that do.
     """
     found = holders(root, accept)
     if flat:
@@ -78,7 +78,7 @@ def files_by_split(
     nameless = [path for path, word in words.items() if word is None]
     if nameless and len(nameless) < len(found):
         message = "names no split (train, validation, test), though others there do"
-        raise ConfigError("data.source.root", nameless[0], message)
+        raise DataError("root", nameless[0], message)
     return {s: p for s in SPLITS if (p := [f for f in found if words[f] == s])}
 
 
@@ -88,13 +88,13 @@ def class_numbers(
     """Labels [n] of paths below ``place``: the number of their first folder.
 
     Raises:
-      ConfigError: a path that lies in no folder.
+      DataError: a path that lies in no folder.
     """
     number = {name: i for i, name in enumerate(classes)}
     for path in paths:
         if "/" not in path:
             message = f"{place}/{path} lies in no class folder"
-            raise ConfigError("data.source.labels", True, message)
+            raise DataError("labels", True, message)
     return np.array([number[path.split("/")[0]] for path in paths], np.int32)
 
 

@@ -17,10 +17,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lsgm.config import ConfigError
+from lsgm.data.errors import DataError
 from lsgm.data.sources.base import require_split
 from lsgm.data.sources.layout import HINT, files_by_split
 from lsgm.data.sources.stored import StoredExamples
+from lsgm.optional import MissingExtra, require
 
 # How files begin: PNG, JPEG, WebP.
 SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
@@ -50,7 +51,7 @@ class LMDBExamples(StoredExamples):
         size = math.isqrt(len(value) // 3)
         if 3 * size**2 != len(value) or not size:
             message = f"{len(value)} bytes: neither an encoded image nor 3 s^2 pixels"
-            raise ConfigError("data.source.root", self.name(i), message)
+            raise DataError("root", self.name(i), message)
         return np.frombuffer(value, np.uint8).reshape(size, size, 3)
 
 
@@ -74,11 +75,11 @@ class LMDB:
     def open(self, split: str) -> LMDBExamples:
         files = self._files()
         if not files:
-            raise ConfigError("data.source.root", self.root, HINT)
+            raise DataError("root", self.root, HINT)
         require_split(split, files, self.root)
         entries = [(path, key) for path in files[split] for key in _keys(path)]
         if not entries:
-            raise ConfigError("data.source.root", self.root, "holds no entry")
+            raise DataError("root", self.root, "holds no entry")
         return LMDBExamples(entries=tuple(entries))
 
     def _files(self) -> dict[str, list[str]]:
@@ -91,19 +92,18 @@ def opened(path: str) -> Any:
     """One handle a process: LMDB forbids a second.
 
     Raises:
-      ConfigError: the package is missing, or this is no data base.
+      DataError: the package is missing, or this is no data base.
     """
     try:
-        import lmdb  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        message = "reading it needs the package lmdb: pip install '.[lmdb]'"
-        raise ConfigError("data.source.root", path, message) from error
+        lmdb = require("lmdb", "lmdb", "reading it")
+    except MissingExtra as error:
+        raise DataError("root", path, str(error)) from error
     try:
         folder = os.path.isdir(path)
         return lmdb.open(path, subdir=folder, readonly=True, lock=False)
     except lmdb.Error as error:
         message = f"unreadable LMDB: {error}"
-        raise ConfigError("data.source.root", path, message) from error
+        raise DataError("root", path, message) from error
 
 
 def _keys(path: str) -> list[bytes]:

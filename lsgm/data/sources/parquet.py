@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lsgm.config import ConfigError
+from lsgm.data.errors import DataError
 from lsgm.data.sources.base import require_split
 from lsgm.data.sources.layout import HINT, files_by_split
 from lsgm.data.sources.stored import StoredExamples
@@ -45,10 +45,10 @@ class ParquetExamples(StoredExamples):
             value = row_group(*self.groups[g], self.column)[row].as_py()
         except (pa.ArrowException, OSError) as error:
             message = f"unreadable: {error}"
-            raise ConfigError("data.source.root", self.name(i), message) from error
+            raise DataError("root", self.name(i), message) from error
         value = value.get("bytes") if isinstance(value, dict) else value
         if value is None:
-            raise ConfigError("data.source.root", self.name(i), "holds no bytes")
+            raise DataError("root", self.name(i), "holds no bytes")
         return value
 
     def name(self, i: int) -> str:
@@ -83,7 +83,7 @@ class Parquet:
     def open(self, split: str) -> ParquetExamples:
         files = self._files()
         if not files:
-            raise ConfigError("data.source.root", self.root, HINT)
+            raise DataError("root", self.root, HINT)
         require_split(split, files, self.root)
         heads = [_head(file) for file in files[split]]
         groups = [(head, g) for head in heads for g in range(head.num_groups)]
@@ -129,7 +129,7 @@ def _head(file: str) -> Head:
             return Head(file=file, columns=tuple(opened.schema_arrow.names), rows=rows)
     except (pa.ArrowException, OSError) as error:
         message = f"unreadable Parquet: {error}"
-        raise ConfigError("data.source.root", file, message) from error
+        raise DataError("root", file, message) from error
 
 
 def _image_column(heads: Sequence[Head]) -> str:
@@ -137,7 +137,7 @@ def _image_column(heads: Sequence[Head]) -> str:
     if not found:
         columns = ", ".join(heads[0].columns)
         message = f"has no column 'image' (or 'img'), but {columns}"
-        raise ConfigError("data.source.root", heads[0].file, message)
+        raise DataError("root", heads[0].file, message)
     return found[0]
 
 
@@ -145,7 +145,7 @@ def _labels(heads: Sequence[Head]) -> np.ndarray:
     for head in heads:
         if LABEL_COLUMN not in head.columns:
             message = f"{head.file} has no column 'label', but {head.columns}"
-            raise ConfigError("data.source.labels", True, message)
+            raise DataError("labels", True, message)
     parts = [pq.read_table(h.file, columns=[LABEL_COLUMN]) for h in heads]
     return pa.concat_tables(parts).column(LABEL_COLUMN).to_numpy()
 

@@ -27,7 +27,7 @@ class StoredExamples(abc.ABC):
         """A path to, or the bytes of, an encoded image; or pixels uint8 [h w c].
 
         Raises:
-          ConfigError: unreadable; names the example.
+          DataError: unreadable; names the example.
         """
 
     @abc.abstractmethod

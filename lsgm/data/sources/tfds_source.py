@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from tensorflow_datasets.core import constants, file_adapters, read_only_builder
 
-from lsgm.config import ConfigError
+from lsgm.data.errors import DataError
 from lsgm.data.sources.base import require_split
 
 PREPARE = (
@@ -74,22 +74,22 @@ class TFDS:
         return tuple(name for name in names if getattr(self, name))
 
     def open(self, split: str) -> TFDSExamples:
-        require_split(split, self.splits(), f"config.data.source ({self.dataset})")
+        require_split(split, self.splits(), f"{self.dataset}")
         builder = self._builder()
         features, spec = builder.info.features, getattr(self, split)
         if "image" not in features:
             message = f"has no feature 'image', but {', '.join(features)}"
-            raise ConfigError("data.source.dataset", self.dataset, message)
+            raise DataError("dataset", self.dataset, message)
         try:
             data = builder.as_data_source(split=spec)
             data[0]
         except ValueError as error:
             existing = f"{self.dataset} has splits {', '.join(builder.info.splits)}"
             message = f"{existing} ({error})"
-            raise ConfigError(f"data.source.{split}", spec, message) from error
+            raise DataError(split, spec, message) from error
         except (OSError, RuntimeError, IndexError) as error:
             message = f"unreadable in {builder.data_dir}: {error}"
-            raise ConfigError(f"data.source.{split}", spec, message) from error
+            raise DataError(split, spec, message) from error
         return TFDSExamples(
             data=data,
             labelled="label" in features,
@@ -106,16 +106,16 @@ class TFDS:
         how = PREPARE.format(name=self.dataset, folder=self._folder)
         if not self._folder.is_dir():
             message = f"no folder {self._folder}; {how}"
-            raise ConfigError("data.source.data_dir", self.data_dir, message)
+            raise DataError("data_dir", self.data_dir, message)
         try:
             builder = read_only_builder.builder_from_files(
                 self.dataset, data_dir=str(self._folder)
             )
         except (ValueError, OSError) as error:
             message = f"not prepared under {self._folder}; {how}"
-            raise ConfigError("data.source.dataset", self.dataset, message) from error
+            raise DataError("dataset", self.dataset, message) from error
         found = builder.info.file_format
         if found != file_adapters.FileFormat.ARRAY_RECORD:
             message = f"{builder.data_dir} is {found}, not array_record; {how}"
-            raise ConfigError("data.source.dataset", self.dataset, message)
+            raise DataError("dataset", self.dataset, message)
         return builder

@@ -1,13 +1,16 @@
 """TFRecords of images, read by index, without TensorFlow.
 
-A file is a row of records, all numbers little-endian, CRCs masked (``crc32c``):
+A file is a row of records, all numbers little-endian, the checksums
+those of Castagnoli's polynomial (CRC-32C), rotated and shifted:
 
-    uint64 length | uint32 crc(length) | data | uint32 crc(data)               (1)
+    uint64 length | uint32 masked(length) | data | uint32 masked(data),        (1)
+    masked = (crc >> 15 | crc << 17) + 0xa282ead8  mod 2^32.                   (2)
 
 Each record is a ``tf.train.Example`` that holds either an encoded image, as
 ``image/encoded`` or ``image``, or raw bytes as ``data`` with ``shape``, [h, w, c]
 or [c, h, w], as the CelebA-HQ records of Glow and of progressive GANs do. Lengths
-are read once, when a split is opened; checksums whenever a record is.
+are read once, when a split is opened; checksums whenever a record is. Needs the extra
+``.[tfrecord]``.
 """
 
 import dataclasses
@@ -20,12 +23,12 @@ from typing import Any, ClassVar
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from lsgm.config import ConfigError
+from lsgm.data.errors import DataError
 from lsgm.data.sources import tf_example
 from lsgm.data.sources.base import require_split
-from lsgm.data.sources.crc32c import masked
 from lsgm.data.sources.layout import HINT, files_by_split
 from lsgm.data.sources.stored import StoredExamples
+from lsgm.optional import MissingExtra, require
 
 HEADER = struct.Struct("<QI")
 FOOTER = struct.Struct("<I")
@@ -51,7 +54,7 @@ class TFRecordExamples(StoredExamples):
             return image_of(self.features(i))
         except (ValueError, DecodeError, OSError) as error:
             message = f"unreadable: {error}"
-            raise ConfigError("data.source.root", self.name(i), message) from error
+            raise DataError("root", self.name(i), message) from error
 
     def features(self, i: int) -> dict[str, list[Any]]:
         """What record ``i`` holds, its checksum tested.
@@ -60,13 +63,14 @@ class TFRecordExamples(StoredExamples):
           ValueError: the checksum is wrong, or the file ends before the record does.
         """
         length = int(self.lengths[i])
-        with open(self.files[self._file(i)], "rb") as file:
+        path = self.files[self._file(i)]
+        with open(path, "rb") as file:
             file.seek(int(self.offsets[i]))
             raw = file.read(length + FOOTER.size)
         if len(raw) < length + FOOTER.size:
             raise ValueError("the file ends inside the record")
         data = raw[:length]
-        if masked(data) != FOOTER.unpack(raw[length:])[0]:
+        if masked(data, path) != FOOTER.unpack(raw[length:])[0]:
             raise ValueError("the record does not have its checksum")
         return tf_example.features(data)
 
@@ -101,7 +105,7 @@ class TFRecord:
     def open(self, split: str) -> TFRecordExamples:
         files = self._files()
         if not files:
-            raise ConfigError("data.source.root", self.root, HINT)
+            raise DataError("root", self.root, HINT)
         require_split(split, files, self.root)
         spans = [index(file) for file in files[split]]
         examples = TFRecordExamples(
@@ -112,7 +116,7 @@ class TFRecord:
             labels=None,
         )
         if not len(examples):
-            raise ConfigError("data.source.root", self.root, "holds no record")
+            raise DataError("root", self.root, "holds no record")
         if not self.labels:
             return examples
         return dataclasses.replace(examples, labels=_labels(examples))
@@ -126,7 +130,8 @@ def index(path: str) -> np.ndarray:
     """(offset, length) of the data of every record of a file, Eq. (1): [n, 2].
 
     Raises:
-      ConfigError: no TFRecord, or one that is compressed or cut short.
+      DataError: no TFRecord, or one that is compressed or cut short; or the extra is
+        missing.
     """
     spans, size = [], os.path.getsize(path)
     with open(path, "rb") as file:
@@ -134,9 +139,9 @@ def index(path: str) -> np.ndarray:
             header = file.read(HEADER.size)
             length, crc = HEADER.unpack(header.ljust(HEADER.size, b"\0"))
             end = start + HEADER.size + length + FOOTER.size
-            if masked(header[:8]) != crc or end > size:
+            if masked(header[:8], path) != crc or end > size:
                 message = f"no record at byte {start}: cut short, or compressed"
-                raise ConfigError("data.source.root", path, message)
+                raise DataError("root", path, message)
             spans.append((start + HEADER.size, length))
             file.seek(end)
     return np.array(spans, np.int64).reshape(-1, 2)
@@ -168,9 +173,22 @@ def _labels(examples: TFRecordExamples) -> np.ndarray:
             (label,) = next(features[name] for name in LABELS if name in features)
         except (ValueError, DecodeError, OSError, StopIteration) as error:
             message = f"{examples.name(i)} has no readable label: {error}"
-            raise ConfigError("data.source.labels", True, message) from error
+            raise DataError("labels", True, message) from error
         labels.append(label)
     return np.array(labels, np.int64)
+
+
+def masked(data: bytes, path: str) -> int:
+    """The checksum of ``data``, which stands in file ``path``, Eq. (2).
+
+    Raises:
+      DataError: the extra is missing.
+    """
+    try:
+        crc = require("google_crc32c", "tfrecord", "reading it").value(data)
+    except MissingExtra as error:
+        raise DataError("root", path, str(error)) from error
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def _is_tfrecord(path: pathlib.Path) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lsgm.config import ConfigError
+from lsgm.data.errors import DataError
 from lsgm.data.fit import Fit
 from lsgm.data.images import Images
 from lsgm.data.preparation import manifest, parts
@@ -144,7 +144,7 @@ def test_processes_do_not_change_what_is_written(folder, tmp_path):
 @pytest.mark.usefixtures("small_parts")
 def test_an_error_in_a_worker_names_the_file(folder, tmp_path):
     (folder / "3.png").write_bytes(b"no image")
-    with pytest.raises(ConfigError, match=r"3\.png.*unreadable") as error:
+    with pytest.raises(DataError, match=r"3\.png.*unreadable") as error:
         prepare(
             splits(folder),
             name="a",
@@ -152,7 +152,7 @@ def test_an_error_in_a_worker_names_the_file(folder, tmp_path):
             fit=FIT,
             num_processes=2,
         )
-    assert error.value.key == "data.source.root"
+    assert error.value.argument == "root"
 
 
 def test_pixels_and_record(folder, tmp_path):
@@ -216,7 +216,7 @@ def test_unreadable_images_are_skipped_and_listed(folder, tmp_path):
     for name in ("0.png", "4.png"):
         (folder / name).write_bytes(b"no image")
     where = dict(name="a", data_dir=str(tmp_path), fit=FIT)
-    with pytest.raises(ConfigError, match=r"0\.png.*unreadable"):
+    with pytest.raises(DataError, match=r"0\.png.*unreadable"):
         prepare(splits(folder), **where)
     done = prepare(splits(folder), **where, unreadable="skip")
     assert [Path(s["name"]).name for s in done.skipped] == ["0.png", "4.png"]
@@ -232,7 +232,7 @@ def test_unreadable_images_are_skipped_and_listed(folder, tmp_path):
 
 def test_wrong_sizes_are_never_skipped(folder, tmp_path):
     Image.fromarray(X[0][:9]).save(folder / "2.png")
-    with pytest.raises(ConfigError, match=r"2\.png is 9x256x3"):
+    with pytest.raises(DataError, match=r"2\.png is 9x256x3"):
         prepare(splits(folder), name="a", data_dir=str(tmp_path), unreadable="skip")
 
 

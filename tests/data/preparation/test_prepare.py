@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from lsgm.config import ConfigError
+from lsgm.data.errors import DataError
 from lsgm.data.fit import Fit
 from lsgm.data.images import Images
 from lsgm.data.preparation.prepare import prepare
@@ -78,9 +78,9 @@ def test_idx_is_read(idx_folder):
 
 def test_idx_errors(idx_folder):
     def fails(words):
-        with pytest.raises(ConfigError, match=words) as error:
+        with pytest.raises(DataError, match=words) as error:
             IDX(root=str(idx_folder)).open("train")
-        assert error.value.key == "data.source.root"
+        assert error.value.argument == "root"
 
     images = idx_folder / "train-images-idx3-ubyte.gz"
     labels = idx_folder / "train-labels-idx1-ubyte.gz"
@@ -146,7 +146,7 @@ def test_an_odd_image_is_named_and_leaves_nothing(tmp_path):
             return example | {"image": example["image"][: 28 - (i == 7)]}
 
     odd = Odd(images=DIGITS, labels=LABELS, place="memory")
-    with pytest.raises(ConfigError, match=r"memory\[7\] is 27x28x1"):
+    with pytest.raises(DataError, match=r"memory\[7\] is 27x28x1"):
         prepare({"train": odd}, name="digits", data_dir=str(tmp_path))
     assert not (tmp_path / "digits" / "1.0.0").exists()
     prepare({"train": examples()}, name="digits", data_dir=str(tmp_path))

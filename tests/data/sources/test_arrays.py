@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lsgm.config import ConfigError
+from lsgm.data.errors import DataError
 from lsgm.data.images import Images
 from lsgm.data.sources.arrays import Npz
 
@@ -46,9 +46,9 @@ def test_labels_are_optional(tmp_path):
 )
 def test_wrong_content(tmp_path, arrays, words):
     path = written(tmp_path / "a.npz", **arrays)
-    with pytest.raises(ConfigError, match=words) as error:
+    with pytest.raises(DataError, match=words) as error:
         Npz(test=path).open("test")
-    assert error.value.key == "data.source.test" and path in str(error.value)
+    assert error.value.argument == "test" and path in str(error.value)
 
 
 def test_wrong_file(tmp_path):
@@ -56,18 +56,18 @@ def test_wrong_file(tmp_path):
         path = tmp_path / name
         if content is not None:
             path.write_bytes(content)
-        with pytest.raises(ConfigError, match="no such file|not an npz") as error:
+        with pytest.raises(DataError, match="no such file|not an npz") as error:
             Npz(train=str(path)).open("train")
-        assert error.value.key == "data.source.train" and name in str(error.value)
+        assert error.value.argument == "train" and name in str(error.value)
 
 
 def test_a_single_array_is_no_npz(tmp_path):
     np.save(tmp_path / "x.npy", X)
-    with pytest.raises(ConfigError, match="not an npz"):
+    with pytest.raises(DataError, match="not an npz"):
         Npz(train=str(tmp_path / "x.npy")).open("train")
 
 
 def test_missing_split(tmp_path):
     path = written(tmp_path / "a.npz", x=X)
-    with pytest.raises(ConfigError, match="'test'; allowed are train"):
+    with pytest.raises(DataError, match="'test'; allowed are train"):
         Npz(train=path).open("test")

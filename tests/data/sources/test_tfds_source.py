@@ -8,7 +8,8 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from lsgm.config import ConfigError, build
+from lsgm.config import build
+from lsgm.data.errors import DataError
 from lsgm.data.sources.tfds_source import TFDS
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3)).astype(np.uint8)
@@ -63,9 +64,9 @@ def source(folder, dataset="cifar10", **fields):
 
 
 def fails(call, key, *words):
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(DataError) as error:
         call()
-    assert error.value.key == key
+    assert error.value.argument == key
     for word in words:
         assert str(word) in str(error.value)
 
@@ -138,7 +139,7 @@ def test_threads_read_one_file_alike(folder):
 def test_an_unprepared_set_says_how(folder):
     fails(
         lambda: source(folder, "fashion_mnist").open("train"),
-        "data.source.dataset",
+        "dataset",
         "fashion_mnist",
         folder,
         "experiments.prepare_data",
@@ -150,28 +151,28 @@ def test_wrong_folder(tmp_path):
     wrong = tmp_path / "nowhere"
     fails(
         lambda: source(wrong).open("train"),
-        "data.source.data_dir",
+        "data_dir",
         wrong,
         "tfds build cifar10",
     )
 
 
 def test_default_folder_is_expanded():
-    with pytest.raises(ConfigError, match="surely_not_prepared") as error:
+    with pytest.raises(DataError, match="surely_not_prepared") as error:
         TFDS(dataset="surely_not_prepared").open("train")
     assert "~" not in str(error.value)
 
 
 def test_missing_splits_name_those_that_exist(folder):
-    fails(lambda: source(folder).open("validation"), "data.source", "test, train")
+    fails(lambda: source(folder).open("validation"), "split", "test, train")
     fails(
         lambda: source(folder, validation="valid").open("validation"),
-        "data.source.validation",
+        "validation",
         "train, test",
     )
     fails(
         lambda: source(folder, train="train[0:x]").open("train"),
-        "data.source.train",
+        "train",
         "train[0:x]",
     )
 
@@ -179,25 +180,23 @@ def test_missing_splits_name_those_that_exist(folder):
 def test_damaged_files(broken):
     for file in broken.rglob("*train.array_record*"):
         file.write_bytes(b"no record")
-    fails(lambda: source(broken).open("train"), "data.source.train", broken)
+    fails(lambda: source(broken).open("train"), "train", broken)
 
 
 def test_missing_files(broken):
     for file in broken.rglob("*train.array_record*"):
         file.unlink()
-    fails(lambda: source(broken).open("train"), "data.source.train", broken)
+    fails(lambda: source(broken).open("train"), "train", broken)
 
 
 def test_other_file_format(broken):
     for info in broken.rglob("dataset_info.json"):
         info.write_text(info.read_text().replace("array_record", "tfrecord"))
-    fails(
-        lambda: source(broken).open("train"), "data.source.dataset", "not array_record"
-    )
+    fails(lambda: source(broken).open("train"), "dataset", "not array_record")
 
 
 def test_without_images(broken):
     for file in broken.rglob("features.json"):
         renamed = file.read_text().replace('"image": {', '"picture": {', 1)
         file.write_text(renamed)
-    fails(lambda: source(broken).open("train"), "data.source.dataset", "picture")
+    fails(lambda: source(broken).open("train"), "dataset", "picture")

@@ -1,0 +1,39 @@
+"""Files that are there whole or not at all.
+
+A file is written under another name in its folder and renamed when complete. A reader
+never sees half of it, and a killed process leaves the old one as it was.
+"""
+
+import contextlib
+import pathlib
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+
+import numpy as np
+
+
+def write_file(path: pathlib.Path, content: str | bytes) -> None:
+    """Write text (UTF-8) or bytes; makes the folder where it is missing."""
+    with _replace(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def write_arrays(path: pathlib.Path, arrays: Mapping[str, Any]) -> None:
+    """Write an npz of these arrays, not compressed; makes the folder."""
+    with _replace(path) as file:
+        np.savez(file, **arrays)
+
+
+@contextlib.contextmanager
+def _replace(path: pathlib.Path) -> Iterator[IO[bytes]]:
+    """A new file that takes the name ``path`` when the block ends without error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A name of its own: processes of one run may write the same file at once.
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
