@@ -72,7 +72,7 @@ def _values(entry: Any, name: str) -> tuple[float, float]:
     if name == "milliseconds":
         return entry.milliseconds, 0.0
     mean = entry.metrics.get(name)
-    return (math.nan, math.nan) if mean is None else (mean.value, mean.error)
+    return (math.nan, math.nan) if mean is None else (mean.value, mean.standard_error)
 
 
 def _line(axes: Axes, name: str, part: Sequence[Any], label: str, **look: Any) -> None:

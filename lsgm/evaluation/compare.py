@@ -194,7 +194,7 @@ def write(runs: Sequence[Evaluated], folder: pathlib.Path) -> pathlib.Path:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Cell:
+class ComparedCell:
     """A number of one run, and its difference to the first run's.
 
     Attributes:
@@ -209,37 +209,41 @@ class Cell:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Line:
+class ComparedLine:
     """A row of the page; None for a run that did not measure it."""
 
     label: str
     unit: str
-    cells: list[Cell | None]
+    cells: list[ComparedCell | None]
 
 
-def _parts(runs: Sequence[Evaluated]) -> dict[str, list[Line]]:
+def _parts(runs: Sequence[Evaluated]) -> dict[str, list[ComparedLine]]:
     """Rows of all runs under their measure, in the order of the first that has them."""
-    found: dict[str, list[Line]] = {}
+    found: dict[str, list[ComparedLine]] = {}
     for row in dict.fromkeys(row for run in runs for row in run.rows):
         metric = next(run.rows[row] for run in runs if row in run.rows)
         cells = [_cell(runs[0], run, row) for run in runs]
-        line = Line(label=metric.label, unit=metric.unit, cells=cells)
+        line = ComparedLine(label=metric.label, unit=metric.unit, cells=cells)
         found.setdefault(row[0].capitalize(), []).append(line)
     return found
 
 
-def _cell(first: Evaluated, run: Evaluated, row: tuple[str, str]) -> Cell | None:
+def _cell(
+    first: Evaluated, run: Evaluated, row: tuple[str, str]
+) -> ComparedCell | None:
     if row not in run.rows:
         return None
     metric = run.rows[row]
     if run is first or row not in first.rows:
-        return Cell(metric=metric)
+        return ComparedCell(metric=metric)
     if obstacles(first, run, row[0]):
-        return Cell(metric=metric, change="does not compare", kind="warning")
+        return ComparedCell(metric=metric, change="does not compare", kind="warning")
     found = difference(first, run, row)
     width = found.half_width
     clear = width is not None and abs(found.value) > width
-    return Cell(metric=metric, change=_words(found), kind="clear" if clear else "")
+    return ComparedCell(
+        metric=metric, change=_words(found), kind="clear" if clear else ""
+    )
 
 
 def _words(found: Difference) -> str:

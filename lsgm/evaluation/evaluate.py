@@ -8,7 +8,7 @@ subject and the seed. ``measure`` computes those that are not there yet
 
 import json
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +22,6 @@ from lsgm.training.records import read_records
 
 # Beside the measures' names in ``metrics.json``: the card, and the measures' classes.
 CARD, MEASURES = "card", "measures"
-NO_BOUND = "this stage's prior has no bound on -log p(x)"
 
 
 class Measured(NamedTuple):
@@ -33,13 +32,13 @@ class Measured(NamedTuple):
         are not among them.
       per_example: values of each example, by "measure/name".
       sections: pictures.
-      left_out: why a measure that needs something was left out, by its name.
+      left_out: names of measures that need a bound, of a prior without one.
     """
 
     metrics: dict[str, dict[str, Any]]
     per_example: dict[str, np.ndarray]
     sections: list[Section]
-    left_out: dict[str, str]
+    left_out: list[str]
 
 
 def measure(
@@ -56,9 +55,9 @@ def measure(
       tell: receives lines on progress.
     """
     measures, has_bound = subject.settings.measures, subject.model.prior.has_bound
-    left_out = {m.name: NO_BOUND for m in measures if m.needs.bound and not has_bound}
-    for name, reason in left_out.items():
-        tell(f"{name} is left out: {reason}")
+    left_out = [m.name for m in measures if m.needs.bound and not has_bound]
+    if left_out:
+        tell(say_left_out(left_out))
     results = parts.run(
         {m.name: m.run for m in measures if can_give(m, has_bound=has_bound)},
         EvaluationRun(subject, seed),
@@ -106,6 +105,10 @@ def write(subject: Subject, measured: Measured, folder: pathlib.Path) -> None:
         for measure, metrics in found
         for heading, group in measure.rows(metrics).items()
     }
+    sections = list(measured.sections)
+    if measured.left_out:
+        text = say_left_out(measured.left_out)
+        sections.append(Section(title="Not measured", figures=[], text=text))
     published = subject.settings.ledger
     if published is not None:
         ours = [r for measure, metrics in found for r in measure.reproduced(metrics)]
@@ -117,7 +120,7 @@ def write(subject: Subject, measured: Measured, folder: pathlib.Path) -> None:
         title=card["title"],
         subtitle=f"stage {card['stage']}, step {card['step']}",
         headline=[tile for measure, m in found for tile in measure.headline(m)],
-        sections=[*measured.sections, *_say_left_out(measured.left_out)],
+        sections=sections,
         metrics=rows,
         card=card,
     )
@@ -129,8 +132,9 @@ def path_of(measure: Measure) -> str:
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
-def _say_left_out(reasons: Mapping[str, str]) -> list[Section]:
-    if not reasons:
-        return []
-    text = "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) + "."
-    return [Section(title="Not measured", figures=[], text=text)]
+def say_left_out(names: Sequence[str]) -> str:
+    """Which measures a prior without a bound cannot give, in words."""
+    return (
+        "This stage's prior has no bound on -log p(x), which these measures need: "
+        f"{', '.join(names)}."
+    )

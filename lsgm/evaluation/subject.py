@@ -6,6 +6,8 @@ import pathlib
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lsgm.data.pipeline import Data
@@ -13,7 +15,7 @@ from lsgm.evaluation import sampling
 from lsgm.evaluation.recalibration import recalibrate
 from lsgm.evaluation.settings import Evaluation
 from lsgm.model import LatentModel
-from lsgm.typing import Params
+from lsgm.typing import Array, Params
 
 
 class Subject(NamedTuple):
@@ -81,6 +83,11 @@ class EvaluationRun:
         """The first ``num`` held-out examples, or all, in evaluation batches."""
         subject = self.subject
         return subject.data.eval_batches(subject.settings.split, batch_size, num)
+
+    def held_out_data(self, num: int) -> Array:
+        """The first ``num`` held-out examples as the model takes them, [num h w c]."""
+        batch = next(iter(self.held_out(num, num)))
+        return self.subject.model.vae.preprocess(jax.tree.map(jnp.asarray, batch))
 
     def describe_data(self) -> dict[str, Any]:
         """What numbers on held-out data depend on, beside the examples."""

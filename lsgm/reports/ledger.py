@@ -39,8 +39,11 @@ class Ledger:
 # What a quantity is called, and why it may be missing, by field of ``Ledger``.
 QUANTITIES = {
     "fid": ("FID", "the evaluation names no extractor"),
-    "nats": ("bound on -log p(x), nats", "this stage's prior has no bound"),
-    "bits_per_dim": ("bound on -log p(x), bits/dim", "no bound on discrete data"),
+    "nats": ("bound on -log p(x), nats", "the prior has no bound"),
+    "bits_per_dim": (
+        "bound on -log p(x), bits/dim",
+        "the prior has no bound on discrete data",
+    ),
     "nfe": ("network calls per sample", "samples were not timed"),
     "seconds_per_sample": ("seconds per sample", "samples were not timed"),
 }

@@ -119,8 +119,9 @@ def test_methods_that_do_not_fit_the_process_are_noted(data):
 
 
 def test_other_priors_are_refused(data):
-    wrong = subject(data)
-    wrong.model = dataclasses.replace(wrong.model, prior=StandardNormal())
+    right = subject(data)
+    model = dataclasses.replace(right.model, prior=StandardNormal())
+    wrong = right._replace(model=model)
     with pytest.raises(
         ConfigError, match="a tournament needs a prior with a diffusion"
     ):

@@ -93,8 +93,7 @@ class Exploration(Measure):
             keys = jax.random.split(key, self.num_noises)
             noises = [walk.noise(self.num, k) for k in keys]
             return walks.traverse(walk, noises, self.num_steps, t_end)
-        held_out = next(iter(run.held_out(2 * self.num, 2 * self.num)))
-        x = model.vae.preprocess(held_out)
+        x = run.held_out_data(2 * self.num)
         real = model.vae.likelihood.shown(x)
         a, b = slice(0, self.num), slice(self.num, None)
         if what == "round_trip":

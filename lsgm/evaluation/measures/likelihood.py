@@ -137,7 +137,7 @@ class FlowLikelihood(Measure):
         return dataclasses.replace(self.flow, rtol=rtol, atol=atol)
 
 
-class Encoded(NamedTuple):
+class EncodedTerms(NamedTuple):
     """The terms of Eq. (1) but the prior's, each [b] in nats.
 
     Attributes:
@@ -170,11 +170,13 @@ class Terms(NamedTuple):
         return sum((self.values[name] for name in names), np.zeros(()))
 
 
-def encode_fn(model: LatentModel) -> Callable[..., Encoded]:
-    """Compiled ``(params, mutables, batch, key) -> Encoded``."""
+def encode_fn(model: LatentModel) -> Callable[..., EncodedTerms]:
+    """Compiled ``(params, mutables, batch, key) -> EncodedTerms``."""
 
     @jax.jit
-    def encode(params: Params, mutables: Params, batch: Batch, key: PRNGKey) -> Encoded:
+    def encode(
+        params: Params, mutables: Params, batch: Batch, key: PRNGKey
+    ) -> EncodedTerms:
         vae, total = model.vae, numerics.sum_per_example
         x = vae.preprocess(batch)
         keys = numerics.example_keys(key, numerics.example_indices(x.shape[0]))
@@ -183,7 +185,7 @@ def encode_fn(model: LatentModel) -> Callable[..., Encoded]:
         )
         rest = vae.rest(inferred.z)
         zero = jnp.zeros(x.shape[:1])
-        return Encoded(
+        return EncodedTerms(
             z0=vae.join(inferred.z),
             reconstruction=-total(vae.likelihood_of(inferred.out).log_prob(x)),
             neg_entropy=sum((total(log_q) for log_q in inferred.log_q), zero),

@@ -48,7 +48,7 @@ class Pictures(Measure):
 
 def _reconstructions(run: EvaluationRun) -> Figure:
     subject, model = run.subject, run.subject.model
-    x = model.vae.preprocess(next(iter(run.held_out(NUM_PAIRS, NUM_PAIRS))))
+    x = run.held_out_data(NUM_PAIRS)
     decoded = jax.jit(model.reconstruct)(
         subject.params,
         subject.mutables,
