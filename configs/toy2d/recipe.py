@@ -29,9 +29,10 @@ def toy2d(arg: str, sde: dict[str, Any], **prior: Any) -> ConfigDict:
     network = dict(width=8, depth=1) if smoke else dict(width=256, depth=3)
     defaults = dict(
         sde=sde,
-        weighting=piece("objectives.weighting:Reweighted"),
+        weighting=piece("objectives.weighting:Unweighted"),
         time_sampler=piece("objectives.time_sampling:Uniform", t_min=t_min),
-        encoder_times=None,
+        # Of the bound, which is reported.
+        encoder_times=pieces.importance("LikelihoodWeighting", t_min=t_min),
         sampler=pieces.adaptive_ode(1e-4, t_end=t_min),
         mixing_logit_init=0.0,
     )
@@ -48,7 +49,14 @@ def toy2d(arg: str, sde: dict[str, Any], **prior: Any) -> ConfigDict:
             prior=pieces.stage(
                 smoke,
                 prior=pieces.score_prior(
-                    network=piece("networks.mlp:MLP", out_channels=2, **network),
+                    network=piece(
+                        "networks.mlp:MLP",
+                        out_channels=2,
+                        embedding=piece(
+                            "networks.embeddings:Positional", dim=32, scale=10.0
+                        ),
+                        **network,
+                    ),
                     **(defaults | prior),
                 ),
                 num_steps=STEPS,
