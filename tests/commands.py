@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 ROOT = pathlib.Path(__file__).parents[1]
-SECONDS = 600
+SECONDS = 900
 TINY = "--config=tests/tiny_run.py"
 
 _SERVER = multiprocessing.get_context("forkserver")

@@ -61,6 +61,7 @@ OWNERS = {
     "absl": ("experiments",),
     "safetensors": ("lsgm.interop.files",),
     "jinja2": ("lsgm.reports.templates",),
+    "matplotlib.style": ("lsgm.reports.figures",),
 }
 # What the project does without.
 ABSENT = ("torch", "torchvision", "tensorflow", "clu", "keras")

@@ -35,6 +35,11 @@ def command(tmp_path):
     return run
 
 
+def printed(said: str) -> dict:
+    """The JSON object that a command's output ends with."""
+    return json.loads(said[said.index("{\n") :])
+
+
 def pictures(folder: pathlib.Path) -> set[str]:
     """Names of the files of a folder that begin as a PNG or a GIF does."""
     return {
@@ -104,7 +109,7 @@ def test_explore_writes_its_pictures(command, tmp_path, trained):
 def test_build_reference_writes_what_it_prints(command, tmp_path):
     out = tmp_path / "reference.npz"
     words = ("--config=configs/demo.py", "--split=validation", "--num_features=100")
-    record = json.loads(command("build_reference", *words, f"--out={out}"))
+    record = printed(command("build_reference", *words, f"--out={out}"))
     assert record["num_images"] == 500
     assert out.is_file()
 
@@ -129,10 +134,8 @@ def test_train_features_writes_weights(command, tmp_path):
     )
     out = tmp_path / "cnn.npz"
     words = (f"--config={config}", "--name=small", "--num_epochs=1", f"--out={out}")
-    said = command("train_features", *words)
-    assert json.loads(said[said.index("{") :]) == json.loads(
-        out.with_suffix(".json").read_text()
-    )
+    said = printed(command("train_features", *words))
+    assert said == json.loads(out.with_suffix(".json").read_text())
     with np.load(out) as file:
         assert all(np.isfinite(file[name]).all() for name in file.files)
 
