@@ -24,15 +24,13 @@ def toy2d(arg: str, sde: dict[str, Any], **prior: Any) -> ConfigDict:
     """
     arg = pieces.variant(arg, *SETS, "smoke")
     smoke = arg == "smoke"
-    # The sets' finest features are 0.01 wide.
+    # At sigma(t_min) = 0.01, a tenth of the finest features.
     t_min = 1e-3
     network = dict(width=8, depth=1) if smoke else dict(width=256, depth=3)
     defaults = dict(
         sde=sde,
-        weighting=piece("objectives.weighting:Unweighted"),
-        time_sampler=piece("objectives.time_sampling:Uniform", t_min=t_min),
-        # Of the bound, which is reported.
-        encoder_times=pieces.importance("LikelihoodWeighting", t_min=t_min),
+        # Uniform in log var(t) for the VPSDE: half of the times see the fine features.
+        time_sampler=pieces.importance("LikelihoodWeighting", t_min=t_min),
         sampler=pieces.adaptive_ode(1e-4, t_end=t_min),
         mixing_logit_init=0.0,
     )
