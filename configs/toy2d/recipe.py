@@ -26,6 +26,10 @@ def toy2d(arg: str, sde: dict[str, Any], **prior: Any) -> ConfigDict:
     smoke = arg == "smoke"
     # At sigma(t_min) = 0.01, a tenth of the finest features.
     t_min = 1e-3
+
+    def num(full: int) -> int:
+        return min(full, 8) if smoke else full
+
     network = dict(width=8, depth=1) if smoke else dict(width=256, depth=3)
     defaults = dict(
         sde=sde,
@@ -66,11 +70,16 @@ def toy2d(arg: str, sde: dict[str, Any], **prior: Any) -> ConfigDict:
                 checkpoint_every=STEPS // 2,
             )
         ),
-        evaluation=pieces.evaluation(
-            smoke,
-            num_samples=5000,
-            batch_size=1000,
-            monitor_samples=2000,
-            monitor_examples=2000,
+        evaluation=piece(
+            "evaluation.settings:Evaluation",
+            measures=(
+                pieces.measure("bound:HeldOutBound", num_examples=num(5000)),
+                pieces.measure("sampling:SamplingCost", timing_repeats=num(5)),
+                pieces.measure("plane:PlanePictures", num_points=num(3000)),
+            ),
+            num_samples=num(5000),
+            batch_size=num(1000),
+            monitor_samples=num(2000),
+            monitor_examples=num(2000),
         ),
     )

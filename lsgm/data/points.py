@@ -61,7 +61,7 @@ def diamond(rng: np.random.Generator, num: int) -> Points2D:
     return turned + 0.04 * rng.normal(size=(num, 2))
 
 
-# The generator of each set, and the root mean square of its coordinates, in closed form.
+# The generator of each set, and the root mean square of its coordinates, exactly.
 SETS: dict[str, tuple[Callable[[np.random.Generator, int], Points2D], float]] = {
     "gaussians": (gaussians, math.sqrt(2 + 0.05**2)),
     "moons": (moons, math.sqrt(21 / 32 - 0.5 / math.pi + 0.05**2)),
