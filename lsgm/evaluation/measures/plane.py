@@ -62,8 +62,8 @@ class PlanePictures(Measure):
             figures.append(
                 Figure(
                     png=self._draw_score(run, view.extent),
-                    caption="Direction of the learned score where its length is its "
-                    "brightness; of a Langevin diffusion the velocity's, at the "
+                    caption="Direction of the learned score; the brighter an arrow, "
+                    "the longer. Of a Langevin diffusion it is the velocity's, at the "
                     "velocity that Normal data would have there.",
                     density=2,
                 )
