@@ -2,12 +2,13 @@
 
 import dataclasses
 import functools
+import logging
 from typing import Literal
 
 from lsgm.data.errors import DataError
 from lsgm.data.fit import Filter, Fit
 from lsgm.data.pipeline import Data
-from lsgm.data.sources.base import Source
+from lsgm.data.sources.base import Source, source_notes
 from lsgm.data.store import Store
 from lsgm.data.transforms import Binarize, Flip, ReduceBits, Transform
 from lsgm.data.views import ImageView
@@ -72,6 +73,9 @@ class Images(Data):
             missing split; names the file and the argument.
         """
         if split not in self._stores:
+            if not self._stores:
+                for note in source_notes(self.source):
+                    logging.getLogger(__name__).warning("%s: %s", self.origin, note)
             self._stores[split] = self._open(split)
         return self._stores[split]
 
