@@ -76,6 +76,10 @@ _RESIZE = flags.DEFINE_enum(
 _FLAT = flags.DEFINE_bool(
     "flat", False, "Names of folders and files say no split: all is split 'train'."
 )
+_ENLARGE = flags.DEFINE_bool("enlarge", False, "Let --resize make images larger.")
+_NEAR = flags.DEFINE_bool(
+    "near_duplicates", False, "Count images of a split that nearly are in another."
+)
 _HOLD_OUT = flags.DEFINE_list(
     "hold_out", [], "Split 'train' at random: validation=0.05,test=0.05."
 )
@@ -156,6 +160,7 @@ def _prepare() -> None:
         fit=_fit(),
         unreadable=unreadable,
         num_processes=_PROCESSES.value,
+        near_duplicates=_NEAR.value,
         about={"source": _about(source), "notes": notes, "rule": _rule()},
     )
     seconds = time.monotonic() - start
@@ -164,6 +169,8 @@ def _prepare() -> None:
     if done.skipped:
         record = done.folder / manifest.RECORD
         print(f"{len(done.skipped):,} unreadable images skipped: listed in {record}")
+    for copies in done.copies:
+        print(f"note: {copies}: see {done.folder / manifest.RECORD}")
     print(f"wrote {done.folder}; look at {done.folder / manifest.PREVIEW}")
 
 
@@ -279,7 +286,12 @@ def _fit() -> Fit | None:
         raise ValueError(f"--image_shape={_SHAPE.value}: three numbers, h,w,c")
     h, w, c = map(int, _SHAPE.value)
     resize: Any = _RESIZE.value
-    return Fit(image_shape=(h, w, c), grey=_GREY.value, resize=resize)
+    return Fit(
+        image_shape=(h, w, c),
+        grey=_GREY.value,
+        resize=resize,
+        enlarge=_ENLARGE.value,
+    )
 
 
 def _about(source: Any) -> dict[str, Any]:

@@ -66,3 +66,31 @@ def test_what_looks_like_a_split_is_not_flattened(prepare, tmp_path):
     status, said = prepare(root / "faces", "--hold_out=validation=0.2", "--flat")
     assert status == 0 and "train is made of 3 in train, 2 in test" in said
     assert sizes(tmp_path) == {"train": 4, "validation": 1}
+
+
+def test_a_link_to_the_folder_itself(prepare, tmp_path):
+    """Four pictures stay four."""
+    root = images(tmp_path / "r", a=4)
+    (root / "all").symlink_to(".")
+    status, said = prepare(root, "--hold_out=test=0.25")
+    assert status == 0 and "all -> . holds this folder itself" in said
+    assert sizes(tmp_path) == {"train": 3, "test": 1}
+
+
+def test_copies_across_splits_are_told(prepare, tmp_path):
+    root = images(tmp_path / "r", train=4, test=2)
+    (root / "test" / "9.png").write_bytes((root / "train" / "0.png").read_bytes())
+    status, said = prepare(root, "--near_duplicates")
+    assert status == 0 and "1 images of test in train (same pixels)" in said
+    found = record(tmp_path)
+    assert found["duplicates"] == {"within": {}, "across": {"test in train": 1}}
+    # Plain pictures have no gradient: all of them are near to each other.
+    assert found["near_duplicates"]["across"] == {"test in train": 3}
+
+
+def test_small_pictures_are_not_enlarged_unasked(prepare, tmp_path):
+    root = images(tmp_path / "r", train=2)
+    flags = ("--image_shape=8,8,3", "--resize=box")
+    status, said = prepare(root, *flags)
+    assert status == 1 and "too small; --enlarge enlarges it" in said
+    assert prepare(root, *flags, "--enlarge")[0] == 0
