@@ -1,4 +1,4 @@
-"""A folder of PNG, JPEG or WebP files, one sub-folder per split.
+"""A folder of image files, one sub-folder per split.
 
     root/train/...   root/validation/...   root/test/...
 

@@ -1,4 +1,4 @@
-"""Zips of PNG, JPEG or WebP files, read in place.
+"""Zips of image files, read in place.
 
 A zip is read as the folder that it would unpack to; a folder of zips as though each
 were unpacked into a folder of its own name. Folders that everything lies in do not
