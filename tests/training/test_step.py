@@ -205,6 +205,36 @@ def test_non_finite_update_is_skipped_and_counted():
     jax.tree.map(np.testing.assert_array_equal, new.mutables, state.mutables)
 
 
+class Spoiling:
+    """An optimiser whose update of a finite gradient is not what it should be."""
+
+    def __init__(self, update):
+        self.update = update
+
+    def build(self):
+        def update(grads, state, params=None):
+            return jax.tree.map(lambda g: jnp.full_like(g, self.update), grads), state
+
+        return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+@pytest.mark.parametrize("value", [jnp.nan, jnp.inf, 1e38])
+def test_update_that_spoils_finite_parameters_is_skipped(value):
+    """Losses and gradients are finite; 1e38 is too, but would spoil the average."""
+    stage = small.stage(optimizers={"vae": small.Descent(), "prior": Spoiling(value)})
+    state = setting("joint")[1]
+    update = make_update(
+        stage.objective(small.vae()), stage.transformations(), stage.ema, AXIS
+    )
+    new, metrics = on_devices(update, 1)(state, small.batch())
+    assert metrics["skipped"] == 1 and new.step == state.step + 1
+    assert metrics["spoiled_prior"] == 1 and metrics["spoiled_vae"] == 0
+    for name in ("params", "ema", "opt", "mutables"):
+        jax.tree.map(
+            np.testing.assert_array_equal, getattr(new, name), getattr(state, name)
+        )
+
+
 def test_as_published_all_but_the_vae_is_averaged():
     stage = small.stage(reference_compatible=True)
     optimizers, objective = stage.transformations(), stage.objective(small.vae())
