@@ -1,6 +1,7 @@
 """Train all stages of an experiment, from where it stands.
 
     python -m experiments.train --config=configs/demo.py --workdir=runs/demo
+    python -m experiments.train --config=configs/demo.py --workdir=runs/demo --dry_run
 
 Started again on the same workdir, a run goes on from its last checkpoint and
 gives the numbers that it would have given uninterrupted. Where the config names the
@@ -19,7 +20,7 @@ from experiments.flag_errors import parse_flags
 from lsgm.config import ConfigError
 from lsgm.features.weights_file import WeightsError
 from lsgm.locks import InUseError
-from lsgm.runs import experiment, train
+from lsgm.runs import dry_run, experiment, train
 from lsgm.runs.restore import measure, restore
 from lsgm.terminal import forgive_output
 from lsgm.training.checkpoints import CheckpointError
@@ -41,6 +42,9 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with a variant after a colon.", lock_config=True
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Say what would be trained and written, and stop."
+)
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "Join the processes that the cluster's scheduler started."
 )
@@ -57,6 +61,9 @@ def main(argv: list[str]) -> None:
     workdir = pathlib.Path(_WORKDIR.value)
     try:
         checked = experiment.from_config(_CONFIG.value)
+        if _DRY_RUN.value:
+            print(dry_run.describe(checked, _CONFIG.value, workdir))
+            return
         train.train(checked, _CONFIG.value, workdir)
         if checked.evaluation.ledger is not None:
             _evaluate(workdir)

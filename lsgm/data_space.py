@@ -71,7 +71,7 @@ class Bin:
 
     def log_prob(self, x: Image) -> Float[Array, "b h w"]:
         """0 where z lies in the bin of x, up to rounding; -inf elsewhere."""
-        slack = 1e-5
+        slack = 1e-6
         inside = jnp.abs(x - self.z) <= 1 / self.max_level + slack
         return jnp.where(inside.all(-1), 0.0, -jnp.inf)
 

@@ -148,7 +148,7 @@ class VAE:
           KeyError: the batch lacks that entry.
         """
         if self.likelihood.continuous:
-            return batch["x"]
+            return jnp.asarray(batch["x"])
         top = self.likelihood.max_level
         return 2.0 * batch["levels"].astype(jnp.float32) / top - 1.0
 

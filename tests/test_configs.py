@@ -25,7 +25,7 @@ RUNS = [
 # Recipes at full size are built by ``test_recipes``, in small they differ little.
 SMALL = ("demo", "small", "laptop")
 QUICK = {("demo", "full"), ("laptop", "full")} | {
-    (stem, "smoke") for stem in (*SMALL, "lsgm")
+    (stem, "smoke") for stem in (*SMALL, "lsgm", "vpsde", "cld")
 }
 CASES = [
     pytest.param(
@@ -66,7 +66,10 @@ def test_config_builds_and_its_parameters_have_shapes(path, variant, monkeypatch
 
 @pytest.mark.parametrize("path", RUNS, ids=str)
 def test_config_refuses_an_unknown_variant(path):
-    with pytest.raises(ValueError, match="allowed are full, smoke"):
+    allowed = (
+        "diamond, gaussians, moons, swiss_rolls" if "toy2d" in str(path) else "full"
+    )
+    with pytest.raises(ValueError, match=f"allowed are {allowed}, smoke"):
         load(path, "smok")
 
 

@@ -24,14 +24,17 @@ def toy2d(arg: str, sde: dict[str, Any], **prior: Any) -> ConfigDict:
     """
     arg = pieces.variant(arg, *SETS, "smoke")
     smoke = arg == "smoke"
-    # The sets' finest features are 0.01 wide.
+    # At sigma(t_min) = 0.01, a tenth of the finest features.
     t_min = 1e-3
+
+    def num(full: int) -> int:
+        return min(full, 8) if smoke else full
+
     network = dict(width=8, depth=1) if smoke else dict(width=256, depth=3)
     defaults = dict(
         sde=sde,
-        weighting=piece("objectives.weighting:Reweighted"),
-        time_sampler=piece("objectives.time_sampling:Uniform", t_min=t_min),
-        encoder_times=None,
+        # Uniform in log var(t) for the VPSDE: half of the times see the fine features.
+        time_sampler=pieces.importance("LikelihoodWeighting", t_min=t_min),
         sampler=pieces.adaptive_ode(1e-4, t_end=t_min),
         mixing_logit_init=0.0,
     )
@@ -48,7 +51,14 @@ def toy2d(arg: str, sde: dict[str, Any], **prior: Any) -> ConfigDict:
             prior=pieces.stage(
                 smoke,
                 prior=pieces.score_prior(
-                    network=piece("networks.mlp:MLP", out_channels=2, **network),
+                    network=piece(
+                        "networks.mlp:MLP",
+                        out_channels=2,
+                        embedding=piece(
+                            "networks.embeddings:Positional", dim=32, scale=10.0
+                        ),
+                        **network,
+                    ),
                     **(defaults | prior),
                 ),
                 num_steps=STEPS,
@@ -60,11 +70,16 @@ def toy2d(arg: str, sde: dict[str, Any], **prior: Any) -> ConfigDict:
                 checkpoint_every=STEPS // 2,
             )
         ),
-        evaluation=pieces.evaluation(
-            smoke,
-            num_samples=5000,
-            batch_size=1000,
-            monitor_samples=2000,
-            monitor_examples=2000,
+        evaluation=piece(
+            "evaluation.settings:Evaluation",
+            measures=(
+                pieces.measure("bound:HeldOutBound", num_examples=num(5000)),
+                pieces.measure("sampling:SamplingCost", timing_repeats=num(5)),
+                pieces.measure("plane:PlanePictures", num_points=num(3000)),
+            ),
+            num_samples=num(5000),
+            batch_size=num(1000),
+            monitor_samples=num(2000),
+            monitor_examples=num(2000),
         ),
     )

@@ -7,6 +7,9 @@ r"""Points of the plane, made by seed: densities to look at while a prior learns
     diamond       nine Normal ones of deviation 0.04, on the grid {-1/2, 0, 1/2}^2
                   turned by 45 degrees                                               (4)
 
+Each set is then divided by the root mean square of its coordinates, as diffusions
+expect data to have unit variance.
+
 Source of (3) and (4): the toy sets of CLD, arXiv 2112.07068.
 """
 
@@ -58,13 +61,18 @@ def diamond(rng: np.random.Generator, num: int) -> Points2D:
     return turned + 0.04 * rng.normal(size=(num, 2))
 
 
-# The generator of each set, and half the side of the square that shows it.
+# The generator of each set, and the root mean square of its coordinates, exactly.
 SETS: dict[str, tuple[Callable[[np.random.Generator, int], Points2D], float]] = {
-    "gaussians": (gaussians, 2.5),
-    "moons": (moons, 2.0),
-    "swiss_rolls": (swiss_rolls, 1.2),
-    "diamond": (diamond, 1.2),
+    "gaussians": (gaussians, math.sqrt(2 + 0.05**2)),
+    "moons": (moons, math.sqrt(21 / 32 - 0.5 / math.pi + 0.05**2)),
+    "swiss_rolls": (
+        swiss_rolls,
+        math.sqrt(0.8 * 0.8**2 + 1e-4 * (9.75 * math.pi**2 / 2 + 0.2**2)),
+    ),
+    "diamond": (diamond, math.sqrt(1 / 6 + 0.04**2)),
 }
+# Half the side of the square that shows a set.
+EXTENT = 2.5
 
 
 class PointSplit:
@@ -112,7 +120,7 @@ class Points(Data):
 
     @property
     def view(self) -> PlaneView:
-        return PlaneView(extent=SETS[self.name][1])
+        return PlaneView(extent=EXTENT)
 
     def splits(self) -> tuple[str, ...]:
         return SPLITS
@@ -129,4 +137,5 @@ class Points(Data):
     def _draw(self, split: str) -> PointSplit:
         rng = np.random.default_rng([self.seed, SPLITS.index(split)])
         num = self.num_train if split == "train" else self.num_held_out
-        return PointSplit(SETS[self.name][0](rng, num))
+        draw, deviation = SETS[self.name]
+        return PointSplit(draw(rng, num) / deviation)

@@ -10,10 +10,12 @@ import jax
 import numpy as np
 
 from lsgm.evaluation import sampling
-from lsgm.evaluation.measures.bound import bits_per_dim, bound_fn, estimate_bound
+from lsgm.evaluation.held_out import HeldOut
+from lsgm.evaluation.measures.bound import bound_fn, example_values
 from lsgm.evaluation.settings import Evaluation
 from lsgm.model import LatentModel
 from lsgm.samplers.base import require_finite
+from lsgm.statistics.estimate import estimate_mean
 from lsgm.statistics.frechet import frechet, moments
 from lsgm.training.observe import Observation, Observer
 from lsgm.training.state import TrainState
@@ -47,14 +49,14 @@ def bound_observer(
         batches = data.eval_batches(
             settings.monitor_split, settings.batch_size, settings.monitor_examples
         )
-        estimates = estimate_bound(
-            terms, state.averaged, state.mutables, batches, jax.random.key(0)
+        held_out = HeldOut(data, batches)
+        values = example_values(
+            terms, state.averaged, state.mutables, held_out, jax.random.key(0)
         )
-        scalars = {f"held_out/{k}": e.value for k, e in estimates.items()}
-        if "nelbo" in estimates and not model.vae.likelihood.density:
-            scalars["held_out/bits_per_dim"] = bits_per_dim(
-                estimates["nelbo"].value, model.vae.data_shape
-            )
+        scalars = {f"held_out/{k}": estimate_mean(v).value for k, v in values.items()}
+        if "nelbo" in values and not model.vae.likelihood.density:
+            name = f"bits_per_{data.unit}"
+            scalars[f"held_out/{name}"] = held_out.bits(values["nelbo"])[name]
         return Observation(scalars=scalars)
 
     return Observer(every, observe)

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +12,7 @@ import numpy as np
 
 from lsgm.data.pipeline import Data
 from lsgm.evaluation import sampling
+from lsgm.evaluation.held_out import HeldOut
 from lsgm.evaluation.recalibration import recalibrate
 from lsgm.evaluation.settings import Evaluation
 from lsgm.model import LatentModel
@@ -79,10 +80,10 @@ class EvaluationRun:
             features=np.concatenate(features) if features else None,
         )
 
-    def held_out(self, batch_size: int, num: int | None) -> Iterable[Any]:
+    def held_out(self, batch_size: int, num: int | None) -> HeldOut:
         """The first ``num`` held-out examples, or all, in evaluation batches."""
-        subject = self.subject
-        return subject.data.eval_batches(subject.settings.split, batch_size, num)
+        data, split = self.subject.data, self.subject.settings.split
+        return HeldOut(data, data.eval_batches(split, batch_size, num))
 
     def held_out_data(self, num: int) -> Array:
         """The first ``num`` held-out examples as the model takes them, [num h w c]."""
@@ -94,6 +95,7 @@ class EvaluationRun:
         subject = self.subject
         return {
             "num_bits": subject.model.vae.likelihood.num_bits,
+            "unit": subject.data.unit,
             "split": subject.settings.split,
             "binarize": subject.data.binarize,
         }
@@ -112,11 +114,3 @@ class EvaluationRun:
         )
         own = generator.params, generator.mutables
         return sampling.batches(sample, *own, num, self.seed)
-
-
-def show_to_hash(seen: Any, batches: Iterable[Any]) -> Iterator[Any]:
-    """The batches, each example's data shown to the hash ``seen``."""
-    for batch in batches:
-        for name in sorted(batch.keys() - {"mask", "label"}):
-            seen.update(np.ascontiguousarray(batch[name][batch["mask"]]).data)
-        yield batch

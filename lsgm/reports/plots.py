@@ -18,7 +18,7 @@ from lsgm.typing import Array
 
 Images = Float[np.ndarray | Array, "n h w c"] | UInt8[np.ndarray | Array, "n h w c"]
 Strip = Float[np.ndarray | Array, "t n h w c"] | UInt8[np.ndarray | Array, "t n h w c"]
-Picture = UInt8[np.ndarray, "H W c"]
+Picture = UInt8[np.ndarray, "height width colours"]
 
 PADDING = 2
 GROUND = 255

@@ -35,12 +35,18 @@ def nats_row(
 def bits_rows(
     label: str, values: Mapping[str, Any], found: Mapping[str, Any]
 ) -> list[Metric]:
-    """bits/dim with the bit depth they belong to; no row for a density."""
-    if "bits_per_dim" not in values:
+    """Bits per unit, of dimensions with the bit depth; no row for a density."""
+    # Evaluations of before had one unit, and no error of it.
+    per = found.get("unit", "dim")
+    if f"bits_per_{per}" not in values:
         return []
-    unit = f"bits/dim of {found['num_bits']}-bit data"
-    value = values["bits_per_dim"]
-    return [Metric(label=label, value=value, unit=unit, better="lower")]
+    metric = Metric(
+        label=label,
+        value=values[f"bits_per_{per}"],
+        unit=f"bits/{per}" + (f" of {found['num_bits']}-bit data" * (per == "dim")),
+        better="lower",
+    )
+    return [metric]
 
 
 def describe_examples(found: Mapping[str, Any]) -> str:

@@ -59,3 +59,22 @@ def estimate_mean(values: np.ndarray, **fields: Any) -> Estimate:
     spread = values.std(ddof=1) if values.size > 1 else math.nan
     error = float(spread / math.sqrt(values.size))
     return Estimate(value=float(values.mean()), standard_error=error, **fields)
+
+
+def estimate_ratio(values: np.ndarray, counts: np.ndarray, **fields: Any) -> Estimate:
+    r"""Ratio of sums over independent pairs (a_i, b_i), [n] each: never the mean of
+    ratios, which weighs examples of few counts too much. By the delta method
+
+        rho = sum a_i / sum b_i,   se(rho) = sd(a_i - rho b_i) / (mean(b) sqrt(n)).  (2)
+
+    The error of a single pair is NaN.
+
+    Args:
+      fields: further ones of the estimate.
+    """
+    values, counts = values.astype(np.float64), counts.astype(np.float64)
+    ratio, mean = float(values.mean() / counts.mean()), float(counts.mean())
+    left = values - ratio * counts
+    spread = left.std(ddof=1) if left.size > 1 else math.nan
+    error = float(spread / (mean * math.sqrt(left.size)))
+    return Estimate(value=ratio, standard_error=error, **fields)

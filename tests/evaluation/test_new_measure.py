@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from configs.pieces import measure, piece
-from lsgm.config import ConfigError
+from lsgm.config import ConfigError, build
 from lsgm.evaluation import compare, evaluate
 from lsgm.evaluation.measures.base import Measure, Needs
 from lsgm.evaluation.parts import Result
@@ -93,12 +93,12 @@ CARD = {
 }
 
 
-def write(folder, *measures, card=(), model=None):
-    """An evaluation; the model has no parameters, for none are asked."""
-    paper = piece("reports.ledger:Ledger", source="a paper", nats=0.5)
-    made = experiment.described(config(*measures, ledger=paper))
-    settings = made.evaluation
-    subject = Subject(
+def subject_of(*measures, card=(), model=None, **fields):
+    """A model without parameters, for none are asked; pieces or measures."""
+    made = experiment.described(config(**fields))
+    built = (m if isinstance(m, Measure) else build(m) for m in measures)
+    settings = dataclasses.replace(made.evaluation, measures=tuple(built))
+    return Subject(
         model=model or made.stages["lsgm"].objective(made.vae).model,
         params={},
         mutables={},
@@ -107,6 +107,12 @@ def write(folder, *measures, card=(), model=None):
         card=CARD | dict(card) | {"evaluation": repr(settings)},
         records={},
     )
+
+
+def write(folder, *measures, card=(), model=None):
+    """An evaluation, with a paper to stand beside."""
+    paper = piece("reports.ledger:Ledger", source="a paper", nats=0.5)
+    subject = subject_of(*measures, card=card, model=model, ledger=paper)
     measured = evaluate.measure(subject, 0, folder, lambda line: None)
     evaluate.write(subject, measured, folder)
     return measured

@@ -46,7 +46,8 @@ def after():
         ADVERSARIAL.ema,
         AXIS,
     )
-    batch = split_over_devices(jax.tree.map(np.asarray, small.batch()))
+    batch = {**small.batch(), "label": jnp.array([0, 1, 2, 7])}
+    batch = split_over_devices(jax.tree.map(np.asarray, batch))
     return pmap_update(update)(jax.tree.map(jnp.copy, before()), batch)
 
 
@@ -106,8 +107,9 @@ def test_averages_are_the_prior_s_choice():
     assert ADVERSARIAL.averaged == ("generator",) == tuple(new.ema)
 
 
-def test_the_prior_sees_the_step():
+def test_the_prior_sees_the_step_and_the_labels():
     assert after()[1]["seen_step"] == 3
+    assert after()[1]["seen_label"] == 2.5
 
 
 def test_without_a_bound_nothing_counts_zero():

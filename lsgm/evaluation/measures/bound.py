@@ -5,8 +5,6 @@ same draws of latents: what the learned prior is worth.
 """
 
 import dataclasses
-import hashlib
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -14,9 +12,10 @@ import jax
 import numpy as np
 
 from lsgm import elbo
+from lsgm.evaluation.held_out import HeldOut
 from lsgm.evaluation.measures.base import Measure, Needs, require_positive
 from lsgm.evaluation.parts import Result
-from lsgm.evaluation.subject import EvaluationRun, show_to_hash
+from lsgm.evaluation.subject import EvaluationRun
 from lsgm.model import LatentModel
 from lsgm.priors.normal import StandardNormal
 from lsgm.reports.ledger import Reproduced
@@ -39,7 +38,7 @@ LABELS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HeldOutBound(Measure):
-    """The negative ELBO and its parts in nats, and in bits/dim of discrete data.
+    """The negative ELBO and its parts in nats, and in bits per unit of discrete data.
 
     Attributes:
       num_examples: held-out examples that it is averaged over; None for all.
@@ -72,15 +71,15 @@ class HeldOutBound(Measure):
         if model.prior.groups:
             beside[WITH_NORMAL] = dataclasses.replace(model, prior=StandardNormal())
         terms = bound_fn(model, beside)
-        result = held_out_terms(run, terms, self.num_examples, self.num_draws)
+        seen = run.held_out(run.subject.settings.batch_size, self.num_examples)
+        result = held_out_terms(run, terms, seen, self.num_draws)
         if not model.vae.likelihood.density:
-            nats, shape = result.metrics["nelbo"]["nats"], model.vae.data_shape
-            result.metrics["bits_per_dim"] = bits_per_dim(nats, shape)
+            result.metrics.update(seen.bits(result.per_example["nelbo"]))
         return result
 
     @classmethod
     def rows(cls, found: Mapping[str, Any]) -> dict[str, list[Metric]]:
-        """The bound, its bits/dim, its terms, and the bound with N(0, I)."""
+        """The bound, its bits per unit, its terms, and the bound with N(0, I)."""
         first, *others = (
             nats_row(
                 label,
@@ -119,23 +118,21 @@ class HeldOutBound(Measure):
 def held_out_terms(
     run: EvaluationRun,
     terms: Callable[..., dict[str, Array]],
-    num_examples: int | None,
+    held_out: HeldOut,
     num_draws: int,
 ) -> Result:
     """Means of ``terms`` over held-out examples in nats, and what they are of.
 
     Args:
       terms: what ``bound_fn`` returns.
-      num_examples: None for all.
       num_draws: independent draws per example.
     """
-    subject, seen = run.subject, hashlib.sha256()
-    batches = run.held_out(subject.settings.batch_size, num_examples)
+    subject = run.subject
     values = example_values(
         terms,
         subject.params,
         subject.mutables,
-        show_to_hash(seen, batches),
+        held_out,
         jax.random.key(run.seed),
         num_draws,
     )
@@ -144,7 +141,7 @@ def held_out_terms(
     }
     found |= run.describe_data() | {
         "num_examples": len(values["reconstruction"]),
-        "examples_sha256": seen.hexdigest(),
+        "examples_sha256": held_out.sha256,
         "num_draws": num_draws,
     }
     return Result(metrics=found, per_example=values)
@@ -183,20 +180,6 @@ def bound_fn(
     return terms
 
 
-def estimate_bound(
-    terms: Callable[..., dict[str, Array]],
-    params: Params,
-    mutables: Params,
-    batches: Iterable[Any],
-    key: PRNGKey,
-    num_draws: int = 1,
-) -> dict[str, Estimate]:
-    """Mean of each term over all examples, with the standard error of the mean; see
-    ``example_values``."""
-    values = example_values(terms, params, mutables, batches, key, num_draws)
-    return {name: estimate_mean(v, unit="nats") for name, v in values.items()}
-
-
 def example_values(
     terms: Callable[..., dict[str, Array]],
     params: Params,
@@ -226,11 +209,6 @@ def example_values(
         )
         parts.append({name: value[mask] for name, value in mean.items()})
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
-
-
-def bits_per_dim(nats: float, image_shape: tuple[int, ...]) -> float:
-    """Nats per image to bits per dimension of an image of ``image_shape``."""
-    return nats / (math.prod(image_shape) * math.log(2))
 
 
 def nats_of(estimate: Estimate) -> dict[str, float | None]:

@@ -20,7 +20,6 @@ arXiv 1509.00519 (importance weights).
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -30,9 +29,9 @@ import numpy as np
 
 from lsgm import numerics
 from lsgm.evaluation.measures.base import Measure, Needs, require_positive
-from lsgm.evaluation.measures.bound import LABELS, bits_per_dim, nats_of
+from lsgm.evaluation.measures.bound import LABELS, nats_of
 from lsgm.evaluation.parts import Result
-from lsgm.evaluation.subject import EvaluationRun, show_to_hash
+from lsgm.evaluation.subject import EvaluationRun
 from lsgm.model import LatentModel
 from lsgm.priors import normal
 from lsgm.reports.page import Metric
@@ -98,19 +97,18 @@ class FlowLikelihood(Measure):
     def run(self, run: EvaluationRun) -> Result:
         """Means over images with their errors, and the values of each image."""
         subject, model = run.subject, run.subject.model
-        seen = hashlib.sha256()
+        seen = run.held_out(self.batch_size, self.num_examples)
         terms = terms_of(
             model,
             self,
             subject.params,
             subject.mutables,
-            show_to_hash(seen, run.held_out(self.batch_size, self.num_examples)),
+            seen,
             jax.random.key(run.seed),
         )
-        found = summary(
-            terms, self, None if model.vae.likelihood.density else model.vae.data_shape
-        )
-        found |= run.describe_data() | {"examples_sha256": seen.hexdigest()}
+        bits = None if model.vae.likelihood.density else seen.bits
+        found = summary(terms, self, bits)
+        found |= run.describe_data() | {"examples_sha256": seen.sha256}
         values = {"nelbo": terms.nelbo.mean(0)}
         if self.num_samples > 1:
             values["importance_weighted"] = importance_weighted(terms.nelbo)
@@ -198,13 +196,21 @@ def encode_fn(model: LatentModel) -> Callable[..., EncodedTerms]:
 def log_prior_fn(
     model: LatentModel, flow: ProbabilityFlow
 ) -> Callable[..., tuple[Array, Array]]:
-    """Compiled ``(params, mutables, z0, probes) -> (log p(z0) [b] in nats, nfe)``."""
+    """Compiled ``(params, mutables, z0, probes, eps, cond) -> (log p(z0) [b] in nats,
+    nfe)``; what these are: ``lsgm.priors.base.Prior.log_prob``."""
 
     @jax.jit
     def log_prior(
-        params: Params, mutables: Params, z0: Latent, probes: Probes
+        params: Params,
+        mutables: Params,
+        z0: Latent,
+        probes: Probes,
+        eps: Latent,
+        cond: Array | None,
     ) -> tuple[Array, Array]:
-        found = model.prior.log_prob(params, mutables, z0, flow=flow, probes=probes)
+        found = model.prior.log_prob(
+            params, mutables, z0, flow=flow, probes=probes, eps=eps, cond=cond
+        )
         return found.log_prob, found.nfe
 
     return log_prior
@@ -242,8 +248,11 @@ def terms_of(
             "neg_entropy": part.neg_entropy,
         }
         probes = settings.probes(probe_key, part.z0.shape)
+        velocity_key = jax.random.fold_in(jax.random.clone(probe_key), 1)
+        eps = jax.random.normal(velocity_key, part.z0.shape)
+        cond = None if "label" not in batch else jnp.asarray(batch["label"])
         for name, solve in solves.items():
-            log_prior, calls = solve(params, mutables, part.z0, probes)
+            log_prior, calls = solve(params, mutables, part.z0, probes, eps, cond)
             require_finite(log_prior, "values of log p(z0)")
             terms[name] = part.rest - log_prior
             nfe[name].append(int(calls))
@@ -266,15 +275,17 @@ def importance_weighted(nelbo: np.ndarray) -> np.ndarray:
 
 
 def summary(
-    terms: Terms, settings: FlowLikelihood, image_shape: tuple[int, ...] | None
+    terms: Terms,
+    settings: FlowLikelihood,
+    bits: Callable[[np.ndarray], dict[str, float]] | None,
 ) -> dict[str, Any]:
-    """Means over images with standard errors: nats, and bits/dim of the bounds.
+    """Means over examples with standard errors: nats, and bits/dim of the bounds.
 
     The K latents of an image are averaged before the error is taken.
 
     Args:
-      image_shape: of the image; None where the likelihood is a density, of which
-        bits/dim say nothing.
+      bits: nats of each example to bits per unit (``HeldOut.bits``); None where
+        the likelihood is a density, of which bits say nothing.
     """
     values, flow = terms.values, settings.flow
     found: dict[str, Any] = {
@@ -285,10 +296,10 @@ def summary(
     if settings.num_samples > 1:
         weighted = importance_weighted(terms.nelbo)
         found["importance_weighted"] = _nats(weighted)
-    for name in ("nelbo", "importance_weighted"):
-        if name in found and image_shape is not None:
-            nats = found[name]["nats"]
-            found[name]["bits_per_dim"] = bits_per_dim(nats, image_shape)
+    if bits is not None:
+        found["nelbo"] |= bits(terms.nelbo.mean(0))
+        if settings.num_samples > 1:
+            found["importance_weighted"] |= bits(weighted)
     found |= {
         "num_examples": terms.nelbo.shape[1],
         "num_samples": settings.num_samples,

@@ -45,8 +45,9 @@ class Reconstruction(Measure):
 
     def run(self, run: EvaluationRun) -> Result:
         """Its mean with its error, and the value of each example."""
-        terms = bound_fn(run.subject.model)
-        return held_out_terms(run, terms, self.num_examples, self.num_draws)
+        subject = run.subject
+        held_out = run.held_out(subject.settings.batch_size, self.num_examples)
+        return held_out_terms(run, bound_fn(subject.model), held_out, self.num_draws)
 
     @classmethod
     def rows(cls, found: Mapping[str, Any]) -> dict[str, list[Metric]]:

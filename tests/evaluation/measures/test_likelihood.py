@@ -37,6 +37,11 @@ EXACT = FlowLikelihood(flow=FLOW, probe="exact", batch_size=4)
 WRONG = dict(gain=0.8, finer=0.4, slope=0.5, width=0.6)
 
 
+def bits_of(nats):
+    """Four dimensions an image."""
+    return {"bits_per_dim": float(nats.mean()) / (4 * np.log(2))}
+
+
 def measure(prior, fields, settings, num=10):
     model = LatentModel(vae=linear.vae(**fields), prior=prior)
     params, mutables = prior.init(jax.random.key(0), linear.SHAPE)
@@ -124,7 +129,7 @@ def solved():
 
 def test_summary_has_means_errors_and_bits(solved):
     terms, settings = solved
-    found = summary(terms, settings, linear.SHAPE)
+    found = summary(terms, settings, bits_of)
     per_image = terms.nelbo.mean(0)
     assert found["nelbo"]["nats"] == pytest.approx(per_image.mean())
     error = per_image.std(ddof=1) / 10**0.5
@@ -141,7 +146,7 @@ def test_summary_has_means_errors_and_bits(solved):
 def test_summary_compares_two_tolerances(solved):
     """The same latents, so the difference is the solver's alone, and paired."""
     terms, settings = solved
-    found = summary(terms, settings, linear.SHAPE)["loosened"]
+    found = summary(terms, settings, bits_of)["loosened"]
     assert found["rtol"] == pytest.approx(1e-2)
     assert found["nfe"] < terms.nfe["cross_entropy"].mean()
     change = terms.values["loosened"] - terms.values["cross_entropy"]
@@ -156,7 +161,7 @@ def test_table_says_what_is_a_bound(solved):
     terms, settings = solved
     for probe, word in (("exact", "upper bound"), ("rademacher", "optimistic")):
         changed = dataclasses.replace(settings, probe=probe, num_probes=1)
-        found = summary(terms, changed, linear.SHAPE)
+        found = summary(terms, changed, bits_of)
         (rows,) = FlowLikelihood.rows(found | {"num_bits": 5, "split": "test"}).values()
         by_label = {row.label: row for row in rows if row.unit == "nats"}
         assert word in by_label["Importance-weighted, K = 3"].note
@@ -167,7 +172,7 @@ def test_table_says_what_is_a_bound(solved):
 def test_exact_prior_solves_nothing():
     settings = FlowLikelihood(batch_size=4)
     terms = measure(StandardNormal(), WRONG, settings, num=4)
-    found = summary(terms, settings, linear.SHAPE)
+    found = summary(terms, settings, bits_of)
     assert found["nfe"] == 0 and "loosened" not in found and "rtol" not in found
     rows = FlowLikelihood.rows(found | {"num_bits": 8, "split": "test"})
     assert not any("Network" in row.label for row in sum(rows.values(), []))
