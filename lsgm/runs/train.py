@@ -86,6 +86,8 @@ def train(
         stop = stack.enter_context(stop_on_signals())
         stack.enter_context(name_data_keys(experiment.data))
         for index, name in enumerate(experiment.stage_order):
+            if stop.requested:
+                raise Interrupted(f"stopped before stage {name}", stop.signal)
             key = jax.random.fold_in(jax.random.key(experiment.seed), index)
             meta = describe_run(resolved, name)
             carried = train_stage(

@@ -10,7 +10,8 @@ import optax
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from lsgm import elbo
+from lsgm.elbo import ObjectiveDraws
+from lsgm.objective import Aux, Objective
 from lsgm.training import state as states
 from lsgm.training.parallel import AXIS, pmap_update, split_over_devices
 from lsgm.training.step import make_update
@@ -104,7 +105,7 @@ def test_each_group_descends_its_own_loss_only(mode):
         assert_close(new.params[group], expected, 1e-5, noise)
 
 
-class Quadratics(elbo.Objective):
+class Quadratics(Objective):
     """Losses with gradients that anyone can take, of two numbers a and b:
 
         J_vae = (a - mean x)^2 / 2 + 3 a b,   J_prior = (b - 2 a)^2 / 2.
@@ -119,7 +120,7 @@ class Quadratics(elbo.Objective):
         return (("vae",), ("prior",)) if self.alternating else (("vae", "prior"),)
 
     def draw(self, key, num, axis=None):
-        return elbo.Draws(noise=(), prior=None, dropout=None)
+        return ObjectiveDraws(noise=(), prior=None, dropout=None)
 
     def __call__(self, params, mutables, x, draws, step, axis=None, averaged=None):
         a, b = params["vae"]["a"], params["prior"]["b"]
@@ -127,7 +128,7 @@ class Quadratics(elbo.Objective):
             "vae": 0.5 * (a - jnp.mean(x)) ** 2 + 3 * a * b,
             "prior": 0.5 * (b - 2 * a) ** 2,
         }
-        return losses, elbo.Aux({}, mutables)
+        return losses, Aux({}, mutables)
 
 
 class Alternating(Quadratics):
