@@ -9,7 +9,9 @@ at the end with the last lines of its log, and the exit status is 1. ``--page`` 
 the page of what is there and runs nothing. See docs/ablations.md.
 """
 
+import contextlib
 import pathlib
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -20,11 +22,14 @@ from ml_collections import config_flags
 from experiments import shapes_only
 from experiments.flag_errors import parse_flags
 from lsgm.config import ConfigError
+from lsgm.locks import InUseError, lock_file
 from lsgm.runs import experiment, train
 from lsgm.studies import executors, jobs, page, schedule, study, summary, work
 from lsgm.studies.jobs import Job
 from lsgm.studies.study import Study, StudyRun
+from lsgm.terminal import forgive_output
 
+LOCK = "study.lock"
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Study file, with a variant after a colon.", lock_config=True
 )
@@ -42,15 +47,20 @@ def main(argv: list[str]) -> None:
     if argv[1:]:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
     shapes_only.prepare()
+    forgive_output()
     folder = pathlib.Path(_WORKDIR.value).absolute()
     try:
-        asked, runs, planned = prepare(_CONFIG.value, folder)
-        failed = {} if _PAGE.value else run(planned, folder)
-    except (ConfigError, train.WorkdirError) as error:
+        # Writing the page disturbs nobody, so it waits for nobody.
+        with contextlib.nullcontext() if _PAGE.value else lock_file(folder / LOCK):
+            asked, runs, planned = prepare(_CONFIG.value, folder)
+            failed = {} if _PAGE.value else run(planned, folder)
+            rows = summary.rows(asked, runs, folder)
+            page.write(asked, rows, failed, folder)
+    except (ConfigError, InUseError, train.WorkdirError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("\nstopped. The same command goes on from there.")
-    page.write(asked, summary.rows(asked, runs, folder), failed, folder)
+        print("\nstopped. The same command goes on from there.", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     print(folder / "study.html")
     if failed:
         sys.exit(1)

@@ -12,6 +12,7 @@ config, or in that of ``--config``. A killed evaluation goes on where it stopped
 """
 
 import pathlib
+import signal
 import sys
 
 from absl import app, flags, logging
@@ -22,7 +23,9 @@ from experiments.sampler_flags import with_sampler
 from lsgm.config import ConfigError
 from lsgm.evaluation import compare
 from lsgm.features.weights_file import WeightsError
+from lsgm.locks import InUseError
 from lsgm.runs.restore import measure, restore
+from lsgm.terminal import forgive_output
 from lsgm.training.checkpoints import CheckpointError
 
 _CHECKPOINT = flags.DEFINE_string(
@@ -45,6 +48,7 @@ _AVERAGE = flags.DEFINE_bool("average", True, "Use averaged parameters.")
 def main(argv: list[str]) -> None:
     """Restore, measure, write; or compare."""
     logging.set_verbosity(logging.WARNING)
+    forgive_output()
     if _COMPARE.value:
         sys.exit(_compare([pathlib.Path(word) for word in argv[1:]]))
     if argv[1:]:
@@ -62,8 +66,12 @@ def main(argv: list[str]) -> None:
         CheckpointError,
         WeightsError,
         FloatingPointError,
+        InUseError,
     ) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("\nstopped. The same command goes on from there.", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     print(f"{out / 'metrics.json'}\n{out / 'report.html'}")
 
 

@@ -20,6 +20,7 @@ import dataclasses
 import json
 import pathlib
 import re
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -44,6 +45,8 @@ from lsgm.data.sources.layout import split_name
 from lsgm.data.sources.lmdb_source import LMDB
 from lsgm.data.sources.parquet import Parquet
 from lsgm.data.sources.tfrecord import TFRecord
+from lsgm.locks import InUseError, lock_file
+from lsgm.terminal import forgive_output
 
 KINDS = {
     "cifar10": CIFAR10,
@@ -114,14 +117,21 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
     # TFDS reports every file it writes, and warns that OpenCV would read faster.
     logging.set_verbosity(logging.ERROR)
+    forgive_output()
     try:
-        _verify() if _VERIFY.value else _prepare()
+        if _VERIFY.value:
+            _verify()
+        else:
+            folder = pathlib.Path(_DATA_DIR.value).expanduser() / _NAME.value
+            with lock_file(folder / f"{_VERSION.value}.lock"):
+                _prepare()
     except DataError as error:
         sys.exit(f"error: {_flag(error)} = {error.value!r}: {_in_flags(error.reason)}")
-    except (OSError, ValueError) as error:
+    except (InUseError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from here")
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 def _flag(error: DataError) -> str:

@@ -9,6 +9,7 @@ figures of a paper (``evaluation.ledger``), it ends with its evaluation and the 
 """
 
 import pathlib
+import signal
 import sys
 
 import jax
@@ -18,10 +19,12 @@ from ml_collections import config_flags
 from experiments.flag_errors import parse_flags
 from lsgm.config import ConfigError
 from lsgm.features.weights_file import WeightsError
+from lsgm.locks import InUseError
 from lsgm.runs import dry_run, experiment, train
 from lsgm.runs.restore import measure, restore
+from lsgm.terminal import forgive_output
 from lsgm.training.checkpoints import CheckpointError
-from lsgm.training.guard import NonFiniteError
+from lsgm.training.guard import DivergedError
 from lsgm.training.loop import Interrupted
 from lsgm.training.writers import WriteError
 
@@ -29,12 +32,12 @@ _REPORTED = (
     ConfigError,
     train.WorkdirError,
     CheckpointError,
-    NonFiniteError,
+    DivergedError,
+    InUseError,
     WriteError,
     WeightsError,
     FloatingPointError,
 )
-_INTERRUPTED = 130  # What a shell reports of a command that Ctrl-C has ended.
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with a variant after a colon.", lock_config=True
 )
@@ -52,6 +55,7 @@ def main(argv: list[str]) -> None:
     if argv[1:]:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
+    forgive_output()
     if _DISTRIBUTED.value:
         jax.distributed.initialize()
     workdir = pathlib.Path(_WORKDIR.value)
@@ -65,7 +69,11 @@ def main(argv: list[str]) -> None:
             _evaluate(workdir)
     except Interrupted as saved:
         print(f"\n{saved}. The same command goes on from there.", file=sys.stderr)
-        sys.exit(_INTERRUPTED)
+        # What a shell reports of a command that this signal has ended.
+        sys.exit(128 + saved.signal)
+    except KeyboardInterrupt:
+        print("\nstopped. The same command goes on from there.", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     except _REPORTED as error:
         sys.exit(f"error: {error}")
 

@@ -18,6 +18,8 @@ LEVELS = {
     "lsgm.numerics": 1,
     "lsgm.config": 1,
     "lsgm.files": 0,
+    "lsgm.locks": 1,
+    "lsgm.terminal": 0,
     "lsgm.optional": 1,
     "lsgm.sdes": 2,
     "lsgm.distributions": 2,

@@ -9,6 +9,8 @@ import dataclasses
 import json
 import pathlib
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -16,10 +18,23 @@ import numpy as np
 
 from lsgm.files import write_arrays
 from lsgm.reports.page import Figure, Section
+from lsgm.terminal import warn
 
 FOLDER = "parts"
 HEAD = "head"
 Of = TypeVar("Of")
+# What NumPy, zip and JSON make of files that were cut or changed.
+_DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,9 +77,7 @@ def run(
         tell(f"{count} ...")
         # What is read back is what counts, so that a resumed run equals this one.
         write(path, part(of), digest)
-        again = read(path, digest)
-        assert again is not None
-        found[name] = again
+        found[name] = _read(path)
         tell(f"{count}: {time.perf_counter() - start:.1f} s")
     return found
 
@@ -88,13 +101,23 @@ def write(path: pathlib.Path, result: Result, digest: str) -> None:
 
 
 def read(path: pathlib.Path, digest: str | None = None) -> Result | None:
-    """A part's result; None where there is none, or of another card than ``digest``."""
+    """A part's result; None where there is none, or of another card than ``digest``,
+    or a damaged one, of which a warning tells."""
     if not path.exists():
         return None
+    try:
+        with np.load(path) as file:
+            if digest not in (None, json.loads(file[HEAD].tobytes())["digest"]):
+                return None
+        return _read(path)
+    except _DAMAGE as error:
+        warn(f"{path} is damaged, and not used: {error}")
+        return None
+
+
+def _read(path: pathlib.Path) -> Result:
     with np.load(path) as file:
         head = json.loads(file[HEAD].tobytes())
-        if digest not in (None, head["digest"]):
-            return None
         sections = [
             Section(
                 title=section["title"],

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from lsgm.config import plain
 from lsgm.evaluation import evaluate, provenance
 from lsgm.evaluation.subject import Subject
+from lsgm.locks import lock_file
 from lsgm.model import LatentModel
 from lsgm.runs import experiment as experiments
 from lsgm.runs.experiment import Experiment
@@ -48,6 +49,7 @@ class Restored(NamedTuple):
     meta: dict[str, Any]
 
 
+LOCK = "evaluate.lock"
 MEASURED_BY = ("data", "evaluation")
 
 
@@ -114,6 +116,7 @@ def measure(restored: Restored, *, seed: int, out: pathlib.Path) -> None:
     """Evaluate into a folder, going on from where an evaluation there stopped.
 
     Raises:
+      lsgm.locks.InUseError: another process evaluates into that folder.
       lsgm.config.ConfigError: the data are not there, or do not hold what is asked.
       lsgm.features.weights_file.WeightsError: the extractor's weights are not those
         that it records.
@@ -121,7 +124,10 @@ def measure(restored: Restored, *, seed: int, out: pathlib.Path) -> None:
     experiments.check_data(restored.experiment)
     experiments.check_extractor(restored.experiment)
     subject = subject_of(restored, seed=seed)
-    with experiments.name_data_keys(subject.data):
+    with (
+        lock_file(out / LOCK),
+        experiments.name_data_keys(subject.data),
+    ):
         evaluate.write(subject, evaluate.measure(subject, seed, out), out)
 
 

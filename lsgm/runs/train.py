@@ -5,33 +5,57 @@ stage's checkpoints, records, and pictures.
 """
 
 import contextlib
+import dataclasses
 import functools
 import json
+import math
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from lsgm.evaluation import monitor
 from lsgm.files import write_file
+from lsgm.locks import lock_file
 from lsgm.runs.experiment import Experiment, name_data_keys
 from lsgm.runs.stored import resolve
+from lsgm.terminal import warn
 from lsgm.training import inactive
 from lsgm.training import state as states
 from lsgm.training.best import Best
-from lsgm.training.checkpoints import BEST, NEWEST, Checkpoints, describe_run
-from lsgm.training.guard import StopRequest, stop_on_signals
-from lsgm.training.loop import Loop
+from lsgm.training.checkpoints import (
+    BEST,
+    CONFIG,
+    NEWEST,
+    Checkpoints,
+    Snapshot,
+    describe_run,
+    read_config,
+    read_object,
+)
+from lsgm.training.guard import (
+    DivergedError,
+    HealthWatch,
+    StopRequest,
+    judge_outcome,
+    stop_on_signals,
+)
+from lsgm.training.loop import Interrupted, Loop
 from lsgm.training.parallel import AXIS, pmap_update, replicate
+from lsgm.training.records import read_records, say_lost
 from lsgm.training.stage import Stage
 from lsgm.training.state import TrainState
 from lsgm.training.step import make_update
-from lsgm.training.writers import Writers
+from lsgm.training.writers import METRICS, Writers
 from lsgm.typing import PRNGKey
 from lsgm.vae import VAE
+
+LOCK = "train.lock"
+SHOWN_EXAMPLES = 16
 
 
 class WorkdirError(RuntimeError):
@@ -46,21 +70,32 @@ def train(
     """Train every stage in order; finished stages are only read.
 
     Raises:
+      InUseError: another process trains in the workdir.
       WorkdirError: the workdir was started with another config; the message
         lists the differences.
       ConfigError: an example that cannot be read; names the key.
+      DivergedError: a stage went astray.
       Interrupted: asked to stop by a signal; the state is saved.
     """
     resolved = resolve(config)
-    claim(workdir, resolved)
     carried: TrainState | None = None
-    with stop_on_signals() as stop, name_data_keys(experiment.data):
+    with contextlib.ExitStack() as stack:
+        if jax.process_index() == 0:
+            stack.enter_context(lock_file(workdir / LOCK))
+        claim(workdir, resolved)
+        stop = stack.enter_context(stop_on_signals())
+        stack.enter_context(name_data_keys(experiment.data))
         for index, name in enumerate(experiment.stage_order):
+            if stop.requested:
+                raise Interrupted(f"stopped before stage {name}", stop.signal)
             key = jax.random.fold_in(jax.random.key(experiment.seed), index)
             meta = describe_run(resolved, name)
             carried = train_stage(
                 experiment, name, workdir / name, key, carried, meta, stop
             )
+        if stop.requested and experiment.evaluation.ledger is not None:
+            message = "trained all stages, and stopped before the evaluation"
+            raise Interrupted(message, stop.signal)
     print(f"done: {workdir}")
 
 
@@ -73,41 +108,178 @@ def train_stage(
     meta: dict[str, Any],
     stop: StopRequest,
 ) -> TrainState:
-    """Train one stage to its end and return its last state."""
+    """Train one stage to its end and return its last state.
+
+    Raises:
+      DivergedError: it went astray, more often than the stage may roll back.
+    """
     stage = experiment.stages[name]
     init = functools.partial(initial_state, stage, experiment.vae, key)
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(Checkpoints(folder / NEWEST))
         restored = checkpoints.restore_latest(jax.eval_shape(init))
-        if restored is not None and int(restored.state.step) == stage.num_steps:
-            return restored.state
-        batches = experiment.data.train_batches(
-            experiment.seed,
-            stage.batch_size,
+        if restored is not None:
+            _warn_of_lost_records(folder, restored)
+            if int(restored.state.step) == stage.num_steps:
+                return restored.state
+        if stop.requested:
+            raise Interrupted(f"stopped before training {name}", stop.signal)
+        kept = None
+        if stage.keep_best:
+            kept = stack.enter_context(Checkpoints(folder / BEST))
+        attempt = Attempt(
+            experiment=experiment,
+            name=name,
+            folder=folder,
+            init=init,
+            carried=carried,
+            meta=meta,
+            checkpoints=checkpoints,
+            kept=kept,
+        )
+        rollbacks = 0 if restored is None else restored.meta.get("rollbacks", 0)
+        while True:
+            try:
+                state = attempt.run(restored, rollbacks, stop)
+                break
+            except DivergedError as error:
+                rollbacks += 1
+                restored = attempt.roll_back(error, rollbacks)
+        _warn_of_outcome(experiment, folder)
+        return state
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One stage's training, as often as it has to be begun.
+
+    Attributes:
+      kept: the best states' checkpoints, where the stage keeps them.
+    """
+
+    experiment: Experiment
+    name: str
+    folder: pathlib.Path
+    init: Callable[[], TrainState]
+    carried: TrainState | None
+    meta: dict[str, Any]
+    checkpoints: Checkpoints
+    kept: Checkpoints | None
+
+    @property
+    def stage(self) -> Stage:
+        return self.experiment.stages[self.name]
+
+    def run(
+        self, restored: Snapshot | None, rollbacks: int, stop: StopRequest
+    ) -> TrainState:
+        """Train from a checkpoint, or from the start, to the stage's end.
+
+        Args:
+          rollbacks: how often the stage was rolled back; each time halves the learning
+            rates, and has a data order of its own.
+
+        Raises:
+          DivergedError: it went astray.
+        """
+        stage, vae = self.stage, self.experiment.vae
+        batches = self._batches(rollbacks)
+        if restored is None:
+            state = inherit(self.init(), self.carried, stage)
+            state, window = inactive.drop(state, stage, vae, batches), []
+        else:
+            state, window = restored.state, restored.meta.get("window", [])
+        if rollbacks > (restored.meta.get("rollbacks", 0) if restored else 0):
+            state = state.replace(key=jax.random.fold_in(state.key, rollbacks))
+        meta = {**self.meta, "rollbacks": rollbacks}
+        best = None
+        if self.kept is not None:
+            best = Best(self.kept, monitor.DISTANCE, meta)
+        with Writers(self.folder, self.name, int(state.step), stage.num_steps) as open_:
+            loop = Loop(
+                stage=stage,
+                update=mapped_update(stage, vae, 0.5**rollbacks),
+                batches=batches.iterate,
+                checkpoints=self.checkpoints,
+                writers=open_,
+                observers=observers(self.experiment, stage),
+                meta=meta,
+                best=best,
+                health=_resume_watch(stage, restored, rollbacks),
+            )
+            return loop.run(replicate(state), window, stop)
+
+    def roll_back(self, error: DivergedError, rollbacks: int) -> Snapshot | None:
+        """The last healthy checkpoint, later ones removed; None if there is none, and
+        the stage has to begin anew.
+
+        Raises:
+          DivergedError: ``error`` with a diagnosis, where this is once too often.
+        """
+        index = error.began - 1
+        examples = self._batches(rollbacks - 1).indices(index).tolist()
+        shown = ", ".join(map(str, examples[:SHOWN_EXAMPLES]))
+        more = ", ..." if len(examples) > SHOWN_EXAMPLES else ""
+        error.explain(
+            f"Stage {self.name}, batch {index}, examples of the train split: "
+            f"{shown}{more}."
+        )
+        step = self.checkpoints.find_healthy()
+        if rollbacks > self.stage.max_rollbacks:
+            error.explain(
+                f"The last healthy checkpoint is of step {step}, rolled back "
+                f"{rollbacks - 1} times. Lower the learning rate, clip gradients "
+                "(optimizers.<group>.clip_norm), or raise regularization, and start in "
+                f"a new workdir; or set stages.{self.name}.max_rollbacks."
+            )
+            raise error
+        warn(str(error))
+        warn(
+            f"rollback {rollbacks} of {self.stage.max_rollbacks}: going on from step "
+            f"{step} with another data order and learning rates x {0.5**rollbacks:g}"
+        )
+        for folder in filter(None, (self.checkpoints, self.kept)):
+            folder.drop_after(step)
+        return self.checkpoints.restore_latest(jax.eval_shape(self.init))
+
+    def _batches(self, rollbacks: int) -> Any:
+        seed = self.experiment.seed
+        if rollbacks:
+            seed = int(np.random.SeedSequence([seed, rollbacks]).generate_state(1)[0])
+        return self.experiment.data.train_batches(
+            seed,
+            self.stage.batch_size,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
-        if restored is None:
-            state = inherit(init(), carried, stage)
-            state, window = inactive.drop(state, stage, experiment.vae, batches), []
-        else:
-            state, window = restored.state, restored.meta["window"]
-        best = None
-        if stage.keep_best:
-            kept = stack.enter_context(Checkpoints(folder / BEST))
-            best = Best(kept, monitor.DISTANCE, meta)
-        writers = Writers(folder, name, int(state.step), stage.num_steps)
-        loop = Loop(
-            stage=stage,
-            update=mapped_update(stage, experiment.vae),
-            batches=batches.iterate,
-            checkpoints=checkpoints,
-            writers=stack.enter_context(writers),
-            observers=observers(experiment, stage),
-            meta=meta,
-            best=best,
-        )
-        return loop.run(replicate(state), window, stop)
+
+
+def _resume_watch(
+    stage: Stage, restored: Snapshot | None, rollbacks: int
+) -> HealthWatch:
+    """What looks at the steps, with what it knew when the checkpoint was saved."""
+    watch = HealthWatch(limit=stage.max_suspicious, max_jump=stage.max_jump)
+    known = {} if restored is None else restored.meta.get("health", {})
+    return dataclasses.replace(
+        watch, **{k: v for k, v in known.items() if k not in ("limit", "max_jump")}
+    )
+
+
+def _warn_of_lost_records(folder: pathlib.Path, restored: Snapshot) -> None:
+    if jax.process_index() == 0:
+        step, expected = int(restored.state.step), restored.meta.get("records")
+        if lost := say_lost(folder / METRICS, step, expected):
+            warn(lost)
+
+
+def _warn_of_outcome(experiment: Experiment, folder: pathlib.Path) -> None:
+    """Say loudly where a stage ended worse than it began, or than no model."""
+    if jax.process_index() != 0:
+        return
+    bits, size = experiment.data.num_bits, math.prod(experiment.data.data_shape)
+    uniform = size * bits * math.log(2) if bits else None
+    for fault in judge_outcome(read_records(folder / METRICS), uniform):
+        warn(f"{folder}: {fault}. Look at the learning rates and at {METRICS}.")
 
 
 def initial_state(stage: Stage, vae: VAE, key: PRNGKey) -> TrainState:
@@ -118,11 +290,10 @@ def initial_state(stage: Stage, vae: VAE, key: PRNGKey) -> TrainState:
     return states.create(run_key, params, mutables, transformations, stage.averaged)
 
 
-def mapped_update(stage: Stage, vae: VAE) -> Callable[..., Any]:
-    """The stage's update, mapped over all devices."""
-    return pmap_update(
-        make_update(stage.objective(vae), stage.transformations(), stage.ema, AXIS)
-    )
+def mapped_update(stage: Stage, vae: VAE, factor: float = 1.0) -> Callable[..., Any]:
+    """The stage's update, mapped over all devices; learning rates times ``factor``."""
+    optimizers = stage.transformations(factor)
+    return pmap_update(make_update(stage.objective(vae), optimizers, stage.ema, AXIS))
 
 
 def observers(experiment: Experiment, stage: Stage) -> list[Any]:
@@ -155,15 +326,17 @@ def inherit(state: TrainState, carried: TrainState | None, stage: Stage) -> Trai
 
 def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:
     """Write the config into a new workdir, or check that it is the one there."""
-    path = workdir / "config.json"
-    if not path.exists():
+    path, stored = workdir / CONFIG, read_config(workdir)
+    if read_object(path) is None:
+        if path.exists():
+            warn(f"{path} is damaged: set aside, and written anew")
+            path.replace(path.with_name(f"{path.name}.damaged"))
         # Each process of a run on several hosts writes the same.
-        write_file(path, json.dumps(config, indent=2, sort_keys=True) + "\n")
+        content = config if stored is None else stored
+        write_file(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+    if stored is None:
         return
-    there, here = (
-        flatten_dict(tree, sep=".")
-        for tree in (resolve(json.loads(path.read_text())), config)
-    )
+    there, here = (flatten_dict(tree, sep=".") for tree in (resolve(stored), config))
     changed = [
         f"  {key}: {there.get(key, 'absent')!r} there, {here.get(key, 'absent')!r} now"
         for key in sorted(there.keys() | here.keys())

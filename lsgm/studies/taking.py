@@ -6,13 +6,12 @@ takes it. So they describe that run, as if it had trained alone, and evaluating 
 uses that run's sampler and settings.
 """
 
-import json
 import os
 import pathlib
 import shutil
 from typing import Any
 
-from lsgm.training.checkpoints import BEST, NEWEST, list_steps
+from lsgm.training.checkpoints import BEST, NEWEST, list_steps, replace_config
 
 META = "meta"
 
@@ -46,9 +45,7 @@ def _take_checkpoint(
 ) -> None:
     _link_all(there, here, but=(META,))
     shutil.copytree(there / META, here / META)
-    words = here / META / "metadata"
-    meta = json.loads(words.read_text())
-    words.write_text(json.dumps({**meta, "config": config}))
+    replace_config(here, config)
 
 
 def _link_all(source: pathlib.Path, folder: pathlib.Path, but: tuple[str, ...]) -> None:

@@ -49,9 +49,9 @@ def finished(job: Job) -> bool:
     if not path.exists():
         return False
     try:
-        card = json.loads(path.read_text())["card"]
-    except (json.JSONDecodeError, KeyError):
-        return False  # cut short by a kill
+        card = dict(json.loads(path.read_text())["card"])
+    except (ValueError, KeyError, TypeError):
+        return False  # cut short by a kill, or damaged
     text = json.dumps(resolved(job.config), sort_keys=True)
     expected = {
         "stage": job.last,

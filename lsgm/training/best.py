@@ -25,7 +25,8 @@ class Best:
         """
         self._checkpoints, self._scalar, self._meta = checkpoints, scalar, meta
         newest = checkpoints.latest_meta()
-        self._least = float("inf") if newest is None else newest["chosen_by"][scalar]
+        chosen_by = {} if newest is None else newest.get("chosen_by", {})
+        self._least = chosen_by.get(scalar, float("inf"))
 
     def look(self, state: TrainState, scalars: dict[str, float]) -> None:
         """Save ``state`` if the scalar is among ``scalars`` and less than ever.

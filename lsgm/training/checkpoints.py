@@ -11,17 +11,17 @@ A checkpoint is a folder ``<workdir>/<stage>/checkpoints/<step>`` of three items
 
 A checkpoint is written beside the others under a temporary name and takes its own
 when complete, so a killed run or a full disk leaves the last complete one as it is.
+``meta`` and ``index`` carry checksums too (``lsgm.training.integrity``).
 Saving blocks: an error belongs to the step that raised it, and the state's buffers,
 which the next update overwrites, are not read behind its back.
 """
 
+import contextlib
 import importlib.metadata
 import json
 import pathlib
 import platform
 import shutil
-import sys
-import zlib
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -32,21 +32,18 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 import lsgm
+from lsgm.files import write_file
+from lsgm.terminal import warn
+from lsgm.training import integrity
+from lsgm.training.integrity import CheckpointError, CorruptError
 from lsgm.training.state import TrainState
 
 # Folders of a stage: of its newest states, and of the best where it keeps it.
 NEWEST, BEST = "checkpoints", "best"
+CONFIG = "config.json"
 FORMAT = 1
 KEPT = 2
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be written, found, or read."""
-
-
-class CorruptError(CheckpointError):
-    """A checkpoint whose files are damaged or missing."""
 
 
 class Snapshot(NamedTuple):
@@ -57,7 +54,8 @@ class Snapshot(NamedTuple):
 
 
 class Checkpoints:
-    """The rolling checkpoints of one stage: the last ``KEPT`` stay."""
+    """The rolling checkpoints of one stage: the last ``KEPT`` stay, and the last
+    healthy one (``save``) where all of these are suspicious."""
 
     def __init__(self, folder: pathlib.Path):
         """Open ``folder``, made if missing; remains of killed saves are removed."""
@@ -67,7 +65,7 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=KEPT,
+                max_to_keep=None,  # See ``_prune``.
                 enable_async_checkpointing=False,
             ),
         )
@@ -87,25 +85,57 @@ class Checkpoints:
         """Write a checkpoint of ``state`` under its step number; returns when it is
         complete.
 
+        Args:
+          meta: its ``healthy`` is False where the state is suspicious: such a
+            checkpoint never pushes out the last healthy one.
+
         Raises:
           CheckpointError: it could not be written; those before it are intact.
         """
         step, host = int(state.step), jax.tree.map(_to_host, state)
+        index = integrity.make_index(state, host)
         items = ocp.args.Composite(
             state=ocp.args.PyTreeSave(host),
-            index=ocp.args.JsonSave(_index(state, host)),
-            meta=ocp.args.JsonSave({**meta, "step": step}),
+            index=ocp.args.JsonSave(index),
+            meta=ocp.args.JsonSave(integrity.seal({**meta, "step": step}, index)),
         )
         try:
             self._manager.save(step, args=items, force=True)
             self._manager.wait_until_finished()
+            self._prune()
         except Exception as error:  # A full disk is an OSError, a ValueError, ...
             raise CheckpointError(self._cannot_save(step, error)) from error
 
     def latest_meta(self) -> dict[str, Any] | None:
-        """What the newest checkpoint says of itself, or None where there is none."""
-        step = self._manager.latest_step()
-        return None if step is None else describe(self._folder / str(step))
+        """What the newest readable checkpoint says of itself, or None where there is
+        none. Damaged ones are set aside, with a warning on stderr."""
+        damaged, meta = [], None
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            folder = self._folder / str(step)
+            try:
+                meta = describe(folder)
+                break
+            except CorruptError as error:
+                damaged.append((folder, error))
+        self._set_aside(damaged, "going on without it")
+        return meta
+
+    def find_healthy(self) -> int:
+        """Step of the newest checkpoint that was saved as healthy; 0 for none."""
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        return next((s for s in steps if is_healthy(self._folder / str(s))), 0)
+
+    def drop_after(self, step: int) -> None:
+        """Remove the checkpoints of later steps."""
+        for later in [s for s in self._manager.all_steps() if s > step]:
+            self._manager.delete(later)
+
+    def _prune(self) -> None:
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        kept = {*steps[:KEPT], self.find_healthy()}
+        for step in steps:
+            if step not in kept:
+                self._manager.delete(step)
 
     def restore_latest(self, abstract: TrainState) -> Snapshot | None:
         """The newest checkpoint that can be read, or None where there is none.
@@ -141,7 +171,7 @@ class Checkpoints:
         self, damaged: list[tuple[pathlib.Path, CorruptError]], outcome: str
     ) -> None:
         for folder, error in damaged:
-            print(f"WARNING: {error}; {outcome}", file=sys.stderr, flush=True)
+            warn(f"{error}; {outcome}")
             if jax.process_index() == 0:
                 folder.rename(folder.with_name(f"{folder.name}.damaged"))
         if damaged:
@@ -172,6 +202,13 @@ def describe_run(config: dict[str, Any], stage: str) -> dict[str, Any]:
         },
         "devices": [device.device_kind for device in jax.devices()],
     }
+
+
+def is_healthy(folder: pathlib.Path) -> bool:
+    """Whether a checkpoint can be read and was saved in a healthy stretch."""
+    with contextlib.suppress(CheckpointError):
+        return describe(folder).get("healthy", True)
+    return False
 
 
 def list_steps(folder: pathlib.Path) -> list[int]:
@@ -211,12 +248,23 @@ def describe(folder: pathlib.Path) -> dict[str, Any]:
     Raises:
       CheckpointError: unreadable, or of a later format.
     """
-    meta = _read_json(folder, "meta")
+    meta = integrity.read_meta(folder)
     if meta["format"] > FORMAT:
         raise CheckpointError(
             f"{folder} has format {meta['format']}; this version reads up to {FORMAT}"
         )
     return meta
+
+
+def replace_config(folder: pathlib.Path, config: dict[str, Any]) -> None:
+    """Let a checkpoint say that it comes from a run of this config.
+
+    Raises:
+      CorruptError: what it says of itself is damaged.
+    """
+    integrity.read_meta(folder)
+    meta = integrity.reseal(integrity.read_json(folder, "meta"), config=config)
+    write_file(folder / "meta" / "metadata", json.dumps(meta))
 
 
 def read(folder: pathlib.Path, fields: Iterable[str]) -> dict[str, Any]:
@@ -226,13 +274,15 @@ def read(folder: pathlib.Path, fields: Iterable[str]) -> dict[str, Any]:
     Raises:
       CheckpointError: damaged, or without such a field.
     """
-    index = _read_json(folder, "index")
+    index, fields = integrity.read_index(folder), set(fields)
     handler = ocp.PyTreeCheckpointHandler()
     path: Any = (folder / "state").absolute()
     try:
         stored = handler.metadata(path).tree
-        if absent := set(fields) - set(stored):
-            raise CheckpointError(f"{folder} has no {', '.join(sorted(absent))}")
+        if absent := fields - set(stored):
+            indexed = {name.split("/")[0] for name in index}
+            kind = CorruptError if absent & indexed else CheckpointError
+            raise kind(f"{folder} has no {', '.join(sorted(absent))}")
         wanted = {field: stored[field] for field in fields}
         how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
         args = ocp.args.PyTreeRestore(wanted, restore_args=how, partial_restore=True)
@@ -241,68 +291,20 @@ def read(folder: pathlib.Path, fields: Iterable[str]) -> dict[str, Any]:
         raise
     except Exception as error:  # Orbax and TensorStore raise many kinds.
         raise CorruptError(f"damaged checkpoint {folder}: {_reason(error)}") from error
-    _verify(folder, index, _named(tree))
+    arrays = integrity.name_leaves(tree)
+    integrity.compare_names(folder, index, fields, set(arrays))
+    integrity.verify(folder, index, arrays)
     return tree
 
 
 def _restore(folder: pathlib.Path, abstract: TrainState) -> Snapshot:
-    meta, index = describe(folder), _read_json(folder, "index")
-    wanted = _named(abstract)
-    _compare(folder, index, wanted)
-    stored = _named(read(folder, {name.split("/")[0] for name in wanted}))
+    meta, index = describe(folder), integrity.read_index(folder)
+    # Whole before fitting: an index with a lost name is damage, not another model.
+    tree = read(folder, {name.split("/")[0] for name in index})
+    stored, wanted = integrity.name_leaves(tree), integrity.name_leaves(abstract)
+    integrity.compare_states(folder, index, wanted)
     leaves = [_to_device(stored[name], leaf.dtype) for name, leaf in wanted.items()]
     return Snapshot(jax.tree.unflatten(jax.tree.structure(abstract), leaves), meta)
-
-
-def _compare(
-    folder: pathlib.Path, index: dict[str, Any], wanted: dict[str, Any]
-) -> None:
-    """Refuse a checkpoint whose arrays are not those that the run needs."""
-    there = {name: f"{entry['dtype']}{entry['shape']}" for name, entry in index.items()}
-    here = {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in wanted.items()}
-    differing = [
-        f"  {name}: {there.get(name, 'absent')} there, {here.get(name, 'absent')} now"
-        for name in sorted(there.keys() | here.keys())
-        if there.get(name) != here.get(name)
-    ]
-    if differing:
-        more = f"\n  and {len(differing) - 10} more" if len(differing) > 10 else ""
-        raise CheckpointError(
-            f"{folder} holds another model's state:\n"
-            + "\n".join(differing[:10])
-            + more
-        )
-
-
-def _verify(
-    folder: pathlib.Path, index: dict[str, Any], arrays: dict[str, np.ndarray]
-) -> None:
-    for name, array in arrays.items():
-        if name not in index or index[name]["crc32"] != _crc(array):
-            raise CorruptError(f"damaged checkpoint {folder}: {name} has changed")
-
-
-def _index(state: TrainState, host: TrainState) -> dict[str, Any]:
-    arrays = _named(host)
-    return {
-        name: {
-            "shape": list(leaf.shape),
-            "dtype": str(leaf.dtype),
-            "crc32": _crc(arrays[name]),
-        }
-        for name, leaf in _named(state).items()
-    }
-
-
-def _named(tree: Any) -> dict[str, Any]:
-    """Leaves by path, ``params/vae/...``: the same for a state and for the plain
-    dictionaries and lists that its checkpoint holds."""
-    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(k, simple=True, separator="/"): v for k, v in flat}
-
-
-def _crc(array: np.ndarray) -> int:
-    return zlib.crc32(array.tobytes())
 
 
 def _to_host(leaf: jax.Array) -> np.ndarray:
@@ -327,17 +329,37 @@ def _reason(error: Exception) -> str:
     return str(error).split(" [tensorstore_spec=")[0].split(" [source locations=")[0]
 
 
-def _read_json(folder: pathlib.Path, item: str) -> Any:
-    path = folder / item / "metadata"
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise CorruptError(f"damaged checkpoint {folder}: {item}: {error}") from error
-
-
 def _stage_order(workdir: pathlib.Path) -> list[str]:
-    path = workdir / "config.json"
-    return json.loads(path.read_text())["stage_order"] if path.exists() else []
+    config = read_config(workdir)
+    order = [] if config is None else config.get("stage_order")
+    return [str(name) for name in order] if isinstance(order, list) else []
+
+
+def read_config(workdir: pathlib.Path) -> dict[str, Any] | None:
+    """The config of a run: that of ``config.json``, or where that is damaged the one
+    in the run's newest checkpoint. None where there is neither."""
+    path = workdir / CONFIG
+    if not path.exists():
+        return None
+    if (config := read_object(path)) is not None:
+        return config
+    for folder in sorted(workdir.glob(f"*/{NEWEST}/*"), key=_modified, reverse=True):
+        with contextlib.suppress(CheckpointError):
+            return integrity.read_meta(folder)["config"]
+    return None
+
+
+def read_object(path: pathlib.Path) -> dict[str, Any] | None:
+    """The JSON object of a file; None where there is none, or an empty one."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and found else None
+
+
+def _modified(path: pathlib.Path) -> float:
+    return path.stat().st_mtime
 
 
 def _is_complete(folder: pathlib.Path) -> bool:

@@ -1,4 +1,4 @@
-"""What protects a run: signals that ask it to stop, numbers that are not finite."""
+"""What protects a run: signals that ask it to stop, numbers that make no sense."""
 
 import contextlib
 import dataclasses
@@ -6,7 +6,7 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,17 +16,41 @@ from lsgm.typing import Array, Bool
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MAX_SKIPPED = 10
+ANNOUNCE_SECONDS = 0.5
+# Metrics: the negative bound of a step in nats per example, that of held-out examples,
+# and whether a group's new parameters were at fault.
+BOUND, HELD_OUT, SPOILED = "nelbo", "held_out/nelbo", "spoiled_"
 
 
-class NonFiniteError(FloatingPointError):
-    """Training produced nothing but non-finite numbers for too long."""
+class DivergedError(FloatingPointError):
+    """Training has gone astray: ``streak`` suspicious steps in a row.
+
+    Attributes:
+      began: the first of these steps.
+    """
+
+    def __init__(self, streak: int, began: int, reason: str):
+        self.began = began
+        super().__init__(
+            f"{streak} updates in a row had numbers that are not finite, or a bound "
+            f"far above its start, since step {began}, where {reason}."
+        )
+
+    def explain(self, text: str) -> None:
+        """Add a sentence to the message."""
+        self.args = (f"{self} {text}",)
 
 
 @dataclasses.dataclass
 class StopRequest:
-    """Set when the run is asked to stop; it stops after the step at hand."""
+    """Set when the run is asked to stop; it stops after the step at hand.
+
+    Attributes:
+      signal: number of the signal that asked.
+    """
 
     requested: bool = False
+    signal: int = signal.SIGTERM
 
 
 @contextlib.contextmanager
@@ -65,8 +89,16 @@ def _listen(read_end: int, stop: StopRequest) -> None:
             continue
         if stop.requested:
             os._exit(128 + numbers[0])
-        stop.requested = True
-        message = "stopping after this step and saving; once more to stop at once"
+        # Output that nobody reads must hold back neither this request nor the next.
+        announcing = threading.Thread(target=_announce, daemon=True)
+        announcing.start()
+        announcing.join(ANNOUNCE_SECONDS)
+        stop.signal, stop.requested = numbers[0], True
+
+
+def _announce() -> None:
+    message = "stopping after this step and saving; once more to stop at once"
+    with contextlib.suppress(OSError, ValueError):
         print(f"\n{message}", flush=True)
 
 
@@ -76,38 +108,101 @@ def all_finite(tree: Any) -> Bool[Array, ""]:
     return jnp.all(jnp.array(leaves, bool))
 
 
+def all_below(tree: Any, limit: float) -> Bool[Array, ""]:
+    """Whether every number in a tree of arrays is of size ``limit`` at most, which
+    what is not finite never is."""
+    leaves = [jnp.all(jnp.abs(leaf) <= limit) for leaf in jax.tree.leaves(tree)]
+    return jnp.all(jnp.array(leaves, bool))
+
+
 @dataclasses.dataclass
-class SkipWatch:
-    """Stops a run whose updates are all skipped, ``limit`` in a row."""
+class HealthWatch:
+    """Looks at the metrics of every step; stops a run that has gone astray.
+
+    A step is suspicious if its update was skipped, or if its bound is above
+    ``max_jump`` times that of the first step. One heavy-tailed loss is no divergence,
+    so only ``limit`` suspicious steps in a row are an error.
+
+    Attributes:
+      first: the first step's bound in nats, at least 1; None before it is known.
+      streak: suspicious steps in a row up to now; began: the first of them;
+      reason: what was wrong there.
+    """
 
     limit: int = MAX_SKIPPED
-    _run: int = 0
-    _began: str = ""
+    max_jump: float = math.inf
+    first: float | None = None
+    streak: int = 0
+    began: int = 0
+    reason: str = ""
 
-    def look(self, step: int, window: Sequence[dict[str, float]]) -> None:
-        """Count on through the metrics of the steps up to ``step``.
+    @property
+    def healthy(self) -> bool:
+        """Whether the last step was not suspicious."""
+        return not self.streak
+
+    def look(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Take in the metrics of a step.
 
         Raises:
-          NonFiniteError: names the first step of the run of skipped ones, and the
-            terms that are not finite there.
+          DivergedError: ``limit`` steps in a row were suspicious.
         """
-        for i, metrics in enumerate(window, start=step - len(window) + 1):
-            if not metrics["skipped"]:
-                self._run = 0
-                continue
-            if not self._run:
-                self._began = f"since step {i}, where {_not_finite(metrics)}"
-            self._run += 1
-            if self._run == self.limit:
-                raise NonFiniteError(
-                    f"{self.limit} updates in a row had numbers that are not finite, "
-                    f"{self._began}. Parameters are as they were before that step. "
-                    "Lower the learning rate, clip gradients "
-                    "(optimizers.<group>.clip_norm), or raise regularization, and "
-                    "start in a new workdir."
-                )
+        reason = self._find_fault(metrics)
+        if reason is None:
+            self.streak = 0
+            return
+        if not self.streak:
+            self.began, self.reason = step, reason
+        self.streak += 1
+        if self.streak >= self.limit:
+            raise DivergedError(self.streak, self.began, self.reason)
+
+    def _find_fault(self, metrics: Mapping[str, float]) -> str | None:
+        if metrics["skipped"]:
+            return _not_finite(metrics)
+        bound = metrics.get(BOUND)
+        if bound is None:
+            return None
+        if self.first is None:
+            self.first = max(abs(bound), 1.0)
+        if bound > self.max_jump * self.first:
+            return f"{BOUND} = {bound:.4g}, and {self.first:.4g} at the start"
+        return None
 
 
-def _not_finite(metrics: dict[str, float]) -> str:
+def _not_finite(metrics: Mapping[str, float]) -> str:
     bad = [f"{k} = {v}" for k, v in sorted(metrics.items()) if not math.isfinite(v)]
+    bad += [
+        f"new parameters of {name.removeprefix(SPOILED)} were not finite"
+        for name, value in sorted(metrics.items())
+        if name.startswith(SPOILED) and value
+    ]
     return ", ".join(bad) or "single gradients were not finite"
+
+
+def judge_outcome(
+    records: Sequence[Mapping[str, Any]], uniform: float | None
+) -> list[str]:
+    """What is wrong with a stage's result, a sentence each; nothing for most.
+
+    Args:
+      records: of the stage, from its start to its end.
+      uniform: nats per example of a decoder that gives all levels the same
+        probability; None where there is no such decoder.
+    """
+    bounds = [record[BOUND] for record in records if BOUND in record]
+    held_out = [record[HELD_OUT] for record in records if HELD_OUT in record]
+    found = []
+    # Not ``last > first``: a NaN has to be told too.
+    if len(bounds) > 1 and not bounds[-1] <= bounds[0]:
+        found.append(
+            f"the training bound ended at {bounds[-1]:.4g} nats, worse than "
+            f"{bounds[0]:.4g} at the start"
+        )
+    last = (held_out or bounds)[-1:]
+    if uniform is not None and last and not last[0] <= uniform:
+        found.append(
+            f"the bound ended at {last[0]:.4g} nats, worse than the {uniform:.4g} of "
+            "a decoder that gives all levels the same probability"
+        )
+    return found

@@ -1,10 +1,12 @@
 """The training loop of one stage. The order of events in a step is fixed:
 
-1. take batch ``step`` and dispatch the update;
-2. every ``log_every`` steps: fetch the window's metrics, check them, log means;
+1. take batch ``step`` and dispatch the update; check the metrics of the step before,
+   which is done by then, so that the devices are never idle;
+2. every ``log_every`` steps: check this step's metrics, log the window's means;
 3. every observer whose period ends: observe, log;
 4. every ``checkpoint_every`` steps, at the last step, and when asked to stop:
-   save the state, the metrics of the unfinished window, and the data position.
+   check this step's metrics, save the state, the metrics of the unfinished window,
+   and the data position.
 
 A checkpoint therefore holds a state whose records up to its step are on disk,
 and a resumed run writes the records that the uninterrupted run would have.
@@ -19,7 +21,7 @@ import numpy as np
 
 from lsgm.training.best import Best
 from lsgm.training.checkpoints import Checkpoints
-from lsgm.training.guard import SkipWatch, StopRequest
+from lsgm.training.guard import SPOILED, HealthWatch, StopRequest
 from lsgm.training.observe import Observer
 from lsgm.training.parallel import local_copy, split_over_devices
 from lsgm.training.stage import Stage
@@ -28,7 +30,15 @@ from lsgm.training.writers import Writers
 
 
 class Interrupted(Exception):
-    """The run was asked to stop, and has saved its state."""
+    """The run was asked to stop, and what it had done is saved.
+
+    Attributes:
+      signal: number of the signal that asked.
+    """
+
+    def __init__(self, message: str, number: int):
+        super().__init__(message)
+        self.signal = number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,7 +53,7 @@ class Loop:
       observers: look every so many steps, and after the last.
       best: keeps the best state by what they see, where the stage asks for it.
       meta: what makes a checkpoint self-describing (config, stage, versions).
-      skips: counts the updates skipped in a row.
+      health: looks at every step's metrics.
     """
 
     stage: Stage
@@ -54,7 +64,7 @@ class Loop:
     observers: Sequence[Observer]
     meta: dict[str, Any]
     best: Best | None = None
-    skips: SkipWatch = dataclasses.field(default_factory=SkipWatch)
+    health: HealthWatch = dataclasses.field(default_factory=HealthWatch)
 
     def run(
         self,
@@ -70,30 +80,42 @@ class Loop:
 
         Raises:
           Interrupted: asked to stop; the state is saved.
-          NonFiniteError: too many updates in a row were skipped.
+          DivergedError: too many steps in a row were suspicious.
         """
-        step = int(state.step)
-        pending: list[Any] = list(window)
-        batches = self.batches(step)
+        step, window = int(state.step), list(window)
+        if stop.requested and step < self.stage.num_steps:
+            message = f"stopped {self.meta['stage']} before step {step + 1}"
+            raise Interrupted(message, stop.signal)
+        batches, ahead = self.batches(step), None
         while step < self.stage.num_steps:
             batch = split_over_devices(next(batches))
             state, metrics = self.update(state, batch)
-            pending.append(metrics)
-            step += 1
+            if ahead is not None:
+                window.append(self._check(step, ahead))
+            ahead, step = metrics, step + 1
             self.writers.advance(step)
-            if step % self.stage.log_every == 0:
-                pending = self._log(step, pending)
+            last, stopping = step == self.stage.num_steps, stop.requested
+            logs = step % self.stage.log_every == 0
+            saves = last or stopping or step % self.stage.checkpoint_every == 0
+            if logs or saves:
+                window.append(self._check(step, ahead))
+                ahead = None
+            if logs:
+                window = self._log(step, window)
             self._observe(step, state)
-            last = step == self.stage.num_steps
-            if last or stop.requested or step % self.stage.checkpoint_every == 0:
-                self._save(state, pending)
-            if stop.requested and not last:
-                raise Interrupted(f"saved {self.meta['stage']} at step {step}")
+            if saves:
+                self._save(state, window)
+            if stopping and not last:
+                message = f"saved {self.meta['stage']} at step {step}"
+                raise Interrupted(message, stop.signal)
         return state
 
-    def _log(self, step: int, pending: list[Any]) -> list[Any]:
-        window = [_floats(metrics) for metrics in pending]
-        self.skips.look(step, window)
+    def _check(self, step: int, metrics: dict[str, Any]) -> dict[str, float]:
+        checked = {k: float(v) for k, v in jax.device_get(metrics).items()}
+        self.health.look(step, checked)
+        return checked
+
+    def _log(self, step: int, window: list[dict[str, float]]) -> list[Any]:
         self.writers.scalars(step, _means(window))
         self.writers.rate(step)
         return []
@@ -109,17 +131,20 @@ class Loop:
                 for name, picture in seen.pictures.items():
                     self.writers.picture(step, name, picture)
 
-    def _save(self, state: TrainState, pending: list[Any]) -> None:
-        window = [_floats(metrics) for metrics in pending]
-        self.checkpoints.save(state, {**self.meta, "window": window})
-
-
-def _floats(metrics: dict[str, Any]) -> dict[str, float]:
-    return {k: float(v) for k, v in jax.device_get(metrics).items()}
+    def _save(self, state: TrainState, window: list[dict[str, float]]) -> None:
+        meta = {
+            **self.meta,
+            "window": window,
+            "records": self.writers.num_records,
+            "healthy": self.health.healthy,
+            "health": dataclasses.asdict(self.health),
+        }
+        self.checkpoints.save(state, meta)
 
 
 def _means(window: list[dict[str, float]]) -> dict[str, float]:
     """Means over the steps that were not skipped; ``skipped`` over all."""
     taken = [m for m in window if not m["skipped"]] or window
-    means = {k: float(np.mean([m[k] for m in taken])) for k in taken[0]}
+    names = [name for name in taken[0] if not name.startswith(SPOILED)]
+    means = {k: float(np.mean([m[k] for m in taken])) for k in names}
     return means | {"skipped": float(np.mean([m["skipped"] for m in window]))}

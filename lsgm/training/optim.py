@@ -206,6 +206,19 @@ class Ema:
         )
 
 
+def scale_updates(
+    inner: optax.GradientTransformation, factor: float
+) -> optax.GradientTransformation:
+    """``inner`` with its learning rate multiplied by ``factor``; its state is the
+    same, so that a checkpoint of ``inner`` goes on with it."""
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        updates, state = inner.update(updates, state, params)
+        return jax.tree.map(lambda u: u * jnp.asarray(factor, u.dtype), updates), state
+
+    return optax.GradientTransformation(inner.init, update)
+
+
 def _standard_promotion(
     inner: optax.GradientTransformation,
 ) -> optax.GradientTransformation:

@@ -15,6 +15,18 @@ def open_records(path: pathlib.Path, step: int) -> IO[str]:
     return path.open("a")
 
 
+def say_lost(path: pathlib.Path, step: int, expected: int | None) -> str | None:
+    """How many records up to ``step`` are lost of those that a checkpoint counted, in
+    words; None for none, and where the checkpoint did not count."""
+    found = sum(record["step"] <= step for record in read_records(path))
+    if expected is None or found >= expected:
+        return None
+    return (
+        f"{path} holds {found} of {expected} records up to step {step}: "
+        f"{expected - found} are lost. Parameters are not affected."
+    )
+
+
 def write_record(file: IO[str], record: Mapping[str, Any]) -> None:
     """Append one record and hand it to the operating system."""
     file.write(json.dumps(record) + "\n")
@@ -22,13 +34,19 @@ def write_record(file: IO[str], record: Mapping[str, Any]) -> None:
 
 
 def read_records(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Records of a file; none if there is no file. A last line that a killed run
-    cut short is left out."""
+    """Records of a file; none if there is no file. Damaged lines are left out, such as
+    one that a killed run cut short, or NULs that a power cut left."""
     if not path.exists():
         return []
-    lines = path.read_text().splitlines()
-    records = [json.loads(line) for line in lines[:-1]]
+    lines = path.read_text(errors="replace").splitlines()
+    records = [_parse(line) for line in lines]
+    return [record for record in records if record is not None]
+
+
+def _parse(line: str) -> dict[str, Any] | None:
     try:
-        return records + [json.loads(line) for line in lines[-1:]]
-    except json.JSONDecodeError:
-        return records
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    whole = isinstance(record, dict) and isinstance(record.get("step"), int)
+    return record if whole else None

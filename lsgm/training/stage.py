@@ -9,7 +9,8 @@ from lsgm.model import LatentModel
 from lsgm.objective import Objective, Regularization
 from lsgm.objectives.kl_balance import KLSchedule
 from lsgm.priors.base import DropsChannels
-from lsgm.training.optim import Ema
+from lsgm.training.guard import MAX_SKIPPED
+from lsgm.training.optim import Ema, scale_updates
 from lsgm.vae import VAE
 
 
@@ -36,6 +37,11 @@ class Stage:
       keep_best: keep beside the last states the one whose samples were nearest to
         real images, judged every ``sample_every`` steps by the Frechet distance
         of ``evaluation.selection_samples`` samples (``lsgm.training.best``).
+      max_suspicious: so many suspicious steps in a row end the training or roll it
+        back. An update that was skipped is suspicious, and so is a bound of more than
+        max_jump times that of the first step (``lsgm.training.guard``).
+      max_rollbacks: how often the stage goes back to its last healthy checkpoint, each
+        time with another data order and half the learning rates, before it gives up.
       log_every, sample_every, eval_every, checkpoint_every: periods in steps.
       reference_compatible: published behaviour where it deviates from the
         mathematics, of the losses (``lsgm.objective.Objective``), the prior's
@@ -55,6 +61,9 @@ class Stage:
     encoder_ema: bool = False
     drop_inactive: float | None = None
     keep_best: bool = False
+    max_suspicious: int = MAX_SKIPPED
+    max_jump: float = 100.0
+    max_rollbacks: int = 0
     log_every: int = 100
     sample_every: int = 1000
     eval_every: int = 1000
@@ -65,6 +74,7 @@ class Stage:
         for name in (
             "num_steps",
             "batch_size",
+            "max_suspicious",
             "log_every",
             "sample_every",
             "eval_every",
@@ -72,6 +82,10 @@ class Stage:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: must be at least 1")
+        if not self.max_jump > 1:
+            raise ValueError(f"max_jump = {self.max_jump}: must be above 1")
+        if self.max_rollbacks < 0:
+            raise ValueError(f"max_rollbacks = {self.max_rollbacks}: must be >= 0")
         known = ("vae", *self.prior.groups)
         for field in ("optimizers", "regularization", "fresh"):
             for group in getattr(self, field):
@@ -116,9 +130,14 @@ class Stage:
         averaged = (*vae, *self.prior.averaged)
         return tuple(group for group in self.optimizers if group in averaged)
 
-    def transformations(self) -> dict[str, optax.GradientTransformation]:
-        """The optimisers by parameter group."""
-        return {group: spec.build() for group, spec in self.optimizers.items()}
+    def transformations(
+        self, factor: float = 1.0
+    ) -> dict[str, optax.GradientTransformation]:
+        """The optimisers by parameter group, their rates multiplied by ``factor``."""
+        built = {group: spec.build() for group, spec in self.optimizers.items()}
+        if factor == 1:
+            return built
+        return {group: scale_updates(tx, factor) for group, tx in built.items()}
 
     def objective(self, vae: VAE) -> Objective:
         """The losses that this stage descends."""

@@ -16,11 +16,14 @@ import optax
 
 from lsgm.elbo import ObjectiveDraws
 from lsgm.objective import Aux, Objective
-from lsgm.training.guard import all_finite
+from lsgm.training.guard import SPOILED, all_below, all_finite
 from lsgm.training.optim import Ema
 from lsgm.training.state import TrainState
 from lsgm.typing import Array, Batch, Params
 
+# Parameters of at most this size: then no average of them can overflow, since their
+# differences are finite.
+LIMIT = float(jnp.finfo(jnp.float32).max) / 4
 Update = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]
 
 
@@ -32,9 +35,11 @@ def make_update(
 ) -> Update:
     """The update of one device: (state, batch) -> (state, metrics).
 
-    Gradients, statistics and metrics are averaged over ``axis``. An update whose
-    losses or gradients are not finite is skipped: the step counter moves on,
-    everything else stays, and the metric ``skipped`` is 1.
+    Gradients, statistics and metrics are averaged over ``axis``. An update is skipped
+    if its losses, gradients or statistics are not finite, or if it makes parameters
+    that are not, or so large that an average of them might not be. The step counter
+    then moves on, everything else stays, and the metric ``skipped`` is 1.
+    ``spoiled_<group>`` is 1 where the group's new parameters were at fault.
     """
 
     def update(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
@@ -47,7 +52,13 @@ def make_update(
                 objective, new, phase, x, draws, axis, cond
             )
             norms = {f"grad_norm_{g}": optax.tree.norm(grads[g]) for g in grads}
-            healthy &= all_finite((losses, norms))
+            healthy &= all_finite((losses, norms, aux.mutables))
+            # Computed here for the judgement alone, and again in the branch. The
+            # compiler fuses these into reductions, so no second state is held.
+            planned = _apply(new, grads, aux.mutables, optimizers, ema).params
+            fit = {g: all_below(planned[g], LIMIT) for g in grads}
+            spoiled = {f"{SPOILED}{g}": 1.0 - fit[g].astype(jnp.float32) for g in fit}
+            healthy &= jnp.all(jnp.array(list(fit.values())))
             # A branch: selecting every leaf afterwards triples the compile time.
             new = jax.lax.cond(
                 healthy,
@@ -59,7 +70,7 @@ def make_update(
                 grads,
                 aux.mutables,
             )
-            metrics |= aux.metrics | norms
+            metrics |= aux.metrics | norms | spoiled
         metrics["skipped"] = 1.0 - healthy.astype(jnp.float32)
         return new.replace(step=state.step + 1), metrics
 

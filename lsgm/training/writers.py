@@ -22,13 +22,14 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto import event_pb2
 
-from lsgm.training.records import open_records, write_record
+from lsgm.training.records import open_records, read_records, write_record
 
 # Protocol buffers come to their names at run time, out of a type checker's sight.
 Event: Any = getattr(event_pb2, "Event")  # noqa: B009
 SessionLog: Any = getattr(event_pb2, "SessionLog")  # noqa: B009
 SHOWN = ("nelbo", "reconstruction", "neg_entropy", "cross_entropy")
 PLAIN_SECONDS = 10.0
+METRICS = "metrics.jsonl"
 
 
 class WriteError(OSError):
@@ -36,16 +37,22 @@ class WriteError(OSError):
 
 
 class Writers:
-    """All records of one stage; does nothing but on the first process."""
+    """All records of one stage; does nothing but on the first process.
+
+    Attributes:
+      num_records: lines of ``metrics.jsonl``.
+    """
 
     def __init__(self, folder: pathlib.Path, stage: str, step: int, num_steps: int):
         """Open the records of ``folder`` to go on after ``step`` of ``num_steps``."""
         self._folder = folder
         self._active = jax.process_index() == 0
+        self.num_records = 0
         if not self._active:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        self._metrics = open_records(folder / "metrics.jsonl", step)
+        self._metrics = open_records(folder / METRICS, step)
+        self.num_records = len(read_records(folder / METRICS))
         self._timing = open_records(folder / "timing.jsonl", step)
         self._events = Events(folder / "events", step)
         self._progress = TrainingProgress(stage, step, num_steps)
@@ -82,6 +89,7 @@ class Writers:
             return
         with self._writing(step):
             write_record(self._metrics, {"step": step, **values})
+            self.num_records += 1
             self._events.scalars(step, values)
         losses = [k for k in values if k.startswith("loss_") and k != "loss_vae"]
         self._progress.show({k: values[k] for k in (*SHOWN, *losses) if k in values})

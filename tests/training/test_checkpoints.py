@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -308,3 +309,131 @@ def test_full_disk_is_an_error_in_words_and_loses_nothing(tmp_path):
     assert f"cannot save step 2 in {tmp_path} (step 1 is intact)" in out, err
     assert [p.name for p in tmp_path.iterdir()] == ["1"]
     assert words(restore(tmp_path).state) == words(at(new_state(), 1))
+
+
+def save_judged(folder: pathlib.Path, **healthy: bool) -> list[int]:
+    """Save steps, each healthy or not; those that are left."""
+    with Checkpoints(folder) as opened:
+        for step, good in healthy.items():
+            opened.save(at(new_state(), int(step[1:])), META | {"healthy": good})
+    return checkpoints.list_steps(folder)
+
+
+def test_suspicious_saves_never_push_out_the_last_healthy_one(tmp_path):
+    assert save_judged(tmp_path, s1=True, s2=True, s3=False) == [2, 3]
+    assert save_judged(tmp_path, s4=False, s5=False) == [2, 4, 5]
+    with Checkpoints(tmp_path) as opened:
+        assert opened.find_healthy() == 2
+    assert save_judged(tmp_path, s6=True) == [5, 6]
+
+
+def test_going_back_to_the_last_healthy_one(tmp_path):
+    save_judged(tmp_path, s2=True, s3=False, s4=False)
+    with Checkpoints(tmp_path) as opened:
+        opened.drop_after(opened.find_healthy())
+        assert opened.restore_latest(jax.eval_shape(new_state)).meta["step"] == 2
+        opened.save(at(new_state(), 3), META)
+    assert checkpoints.list_steps(tmp_path) == [2, 3]
+
+
+def test_none_healthy(tmp_path):
+    save_judged(tmp_path, s2=False)
+    with Checkpoints(tmp_path) as opened:
+        assert opened.find_healthy() == 0
+        opened.drop_after(0)
+        assert opened.restore_latest(jax.eval_shape(new_state)) is None
+
+
+def without(folder: pathlib.Path, item: str, *keys: str) -> str:
+    """An item's JSON without some keys."""
+    found = json.loads((folder / item / "metadata").read_text())
+    return json.dumps({k: v for k, v in found.items() if k not in keys})
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+@pytest.mark.parametrize(
+    "item, content",
+    [
+        *((item, c) for item in ("meta", "index") for c in ("{}", "[]", "null", "\0")),
+        ("meta", "stage"),
+        ("meta", "config"),
+        ("meta", "format"),
+        ("index", "params/vae/conv/kernel"),
+    ],
+)
+def test_damage_that_still_parses_is_damage(tmp_path, capsys, item, content, sealed):
+    """Of checkpoints with checksums of their words, and of older ones without."""
+    save(tmp_path, 2, 4)
+    path, newest = tmp_path / "4" / item / "metadata", tmp_path / "4"
+    if not sealed:
+        meta = newest / "meta/metadata"
+        meta.write_text(without(newest, "meta", "checks"))
+    named = len(content) > 4
+    path.write_text(without(newest, item, content) if named else content)
+    with Checkpoints(tmp_path) as opened:
+        if item == "meta":
+            assert opened.find_healthy() == 2
+        snapshot = opened.restore_latest(jax.eval_shape(new_state))
+    assert words(snapshot.state) == words(at(new_state(), 2))
+    assert f"damaged checkpoint {newest}" in capsys.readouterr().err
+
+
+def test_any_flipped_bit_of_the_words_is_found(tmp_path):
+    save(tmp_path, 4)
+    rng = np.random.default_rng(0)
+    for item in ("meta", "index"):
+        path = tmp_path / "4" / item / "metadata"
+        whole = path.read_bytes()
+        for _ in range(60):
+            flipped = bytearray(whole)
+            flipped[rng.integers(len(whole))] ^= 1 << rng.integers(7)
+            path.write_bytes(flipped)
+            try:
+                meta = checkpoints.describe(tmp_path / "4")
+                checkpoints.read(tmp_path / "4", ("params",))
+            except CheckpointError:
+                continue
+            assert b'"checks"' not in flipped  # Nothing else may pass.
+            assert meta | {"checks": 0} != meta
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("how", ["emptied", "halved", "{}", "no file"])
+def test_damage_of_any_file_is_survived(tmp_path, how):
+    """The state of this checkpoint or of the one before, in words at worst."""
+    save(tmp_path / "whole", 2, 4)
+    newest = tmp_path / "whole" / "4"
+    files = [p.relative_to(newest) for p in newest.rglob("*") if p.is_file()]
+    assert len(files) > 5
+    for i, name in enumerate(files):
+        folder = tmp_path / str(i)
+        shutil.copytree(tmp_path / "whole", folder)
+        path = folder / "4" / name
+        content = path.read_bytes()
+        if how == "no file":
+            path.unlink()
+        else:
+            new = {"emptied": b"", "halved": content[: len(content) // 2]}
+            path.write_bytes(new.get(how, b"{}"))
+        snapshot = restore(folder)
+        step = snapshot.meta["step"]
+        assert step in (2, 4), name
+        assert words(snapshot.state) == words(at(new_state(), step)), name
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "\0\0\0", "{}"])
+def test_damaged_config_is_found_in_the_checkpoints(tmp_path, content):
+    """Of a workdir whose ``config.json`` was emptied or cut."""
+    config = {"stage_order": ["vae"], "seed": 3}
+    with Checkpoints(tmp_path / "vae/checkpoints") as opened:
+        opened.save(at(new_state(), 5), META | {"config": config})
+    (tmp_path / "config.json").write_text(content)
+    assert checkpoints.read_config(tmp_path) == config
+    assert checkpoints.find(tmp_path) == tmp_path / "vae/checkpoints/5"
+
+
+def test_taken_checkpoint_describes_its_new_run(tmp_path):
+    save(tmp_path, 5)
+    checkpoints.replace_config(tmp_path / "5", {"seed": 9})
+    assert checkpoints.describe(tmp_path / "5")["config"] == {"seed": 9}
+    assert restore(tmp_path).meta["step"] == 5

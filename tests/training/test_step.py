@@ -10,7 +10,8 @@ import optax
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from lsgm import elbo
+from lsgm.elbo import ObjectiveDraws
+from lsgm.objective import Aux, Objective
 from lsgm.training import state as states
 from lsgm.training.parallel import AXIS, pmap_update, split_over_devices
 from lsgm.training.step import make_update
@@ -104,7 +105,7 @@ def test_each_group_descends_its_own_loss_only(mode):
         assert_close(new.params[group], expected, 1e-5, noise)
 
 
-class Quadratics(elbo.Objective):
+class Quadratics(Objective):
     """Losses with gradients that anyone can take, of two numbers a and b:
 
         J_vae = (a - mean x)^2 / 2 + 3 a b,   J_prior = (b - 2 a)^2 / 2.
@@ -119,7 +120,7 @@ class Quadratics(elbo.Objective):
         return (("vae",), ("prior",)) if self.alternating else (("vae", "prior"),)
 
     def draw(self, key, num, axis=None):
-        return elbo.Draws(noise=(), prior=None, dropout=None)
+        return ObjectiveDraws(noise=(), prior=None, dropout=None)
 
     def __call__(self, params, mutables, x, draws, step, axis=None, averaged=None):
         a, b = params["vae"]["a"], params["prior"]["b"]
@@ -127,7 +128,7 @@ class Quadratics(elbo.Objective):
             "vae": 0.5 * (a - jnp.mean(x)) ** 2 + 3 * a * b,
             "prior": 0.5 * (b - 2 * a) ** 2,
         }
-        return losses, elbo.Aux({}, mutables)
+        return losses, Aux({}, mutables)
 
 
 class Alternating(Quadratics):
@@ -203,6 +204,36 @@ def test_non_finite_update_is_skipped_and_counted():
     jax.tree.map(np.testing.assert_array_equal, new.params["vae"], state.params["vae"])
     jax.tree.map(np.testing.assert_array_equal, new.opt, state.opt)
     jax.tree.map(np.testing.assert_array_equal, new.mutables, state.mutables)
+
+
+class Spoiling:
+    """An optimiser whose update of a finite gradient is not what it should be."""
+
+    def __init__(self, update):
+        self.update = update
+
+    def build(self):
+        def update(grads, state, params=None):
+            return jax.tree.map(lambda g: jnp.full_like(g, self.update), grads), state
+
+        return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+@pytest.mark.parametrize("value", [jnp.nan, jnp.inf, 1e38])
+def test_update_that_spoils_finite_parameters_is_skipped(value):
+    """Losses and gradients are finite; 1e38 is too, but would spoil the average."""
+    stage = small.stage(optimizers={"vae": small.Descent(), "prior": Spoiling(value)})
+    state = setting("joint")[1]
+    update = make_update(
+        stage.objective(small.vae()), stage.transformations(), stage.ema, AXIS
+    )
+    new, metrics = on_devices(update, 1)(state, small.batch())
+    assert metrics["skipped"] == 1 and new.step == state.step + 1
+    assert metrics["spoiled_prior"] == 1 and metrics["spoiled_vae"] == 0
+    for name in ("params", "ema", "opt", "mutables"):
+        jax.tree.map(
+            np.testing.assert_array_equal, getattr(new, name), getattr(state, name)
+        )
 
 
 def test_as_published_all_but_the_vae_is_averaged():
