@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from lsgm.data.errors import DataError
 from lsgm.data.sources.base import require_split
+from lsgm.data.sources.labels import class_numbers_by_row
 from lsgm.data.sources.layout import HINT, files_by_split, holder_notes
 from lsgm.data.sources.stored import StoredExamples
 
@@ -150,8 +151,18 @@ def _labels(heads: Sequence[Head]) -> np.ndarray:
         if LABEL_COLUMN not in head.columns:
             message = f"{head.file} has no column 'label', but {head.columns}"
             raise DataError("labels", True, message)
-    parts = [pq.read_table(h.file, columns=[LABEL_COLUMN]) for h in heads]
-    return pa.concat_tables(parts).column(LABEL_COLUMN).to_numpy()
+    return np.concatenate([_labels_of(head.file) for head in heads])
+
+
+def _labels_of(file: str) -> np.ndarray:
+    column = pq.read_table(file, columns=[LABEL_COLUMN]).column(LABEL_COLUMN)
+    whole = pa.types.is_integer(column.type) and not column.null_count
+    try:
+        # Arrow turns integers beside nulls into floats.
+        return class_numbers_by_row(column.to_numpy() if whole else column.to_pylist())
+    except ValueError as error:
+        message = f"{file}, column 'label', {error}"
+        raise DataError("labels", True, message) from error
 
 
 def _is_parquet(path: pathlib.Path) -> bool:

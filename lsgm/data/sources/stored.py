@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lsgm.data.sources import image_file
+from lsgm.data.sources.labels import class_number
 
 
 class StoredExamples(abc.ABC):
@@ -40,7 +41,7 @@ class StoredExamples(abc.ABC):
             stored = image_file.pixels(stored, self.name(i))
         if self.labels is None:
             return {"image": stored}
-        return {"image": stored, "label": np.int32(self.labels[i])}
+        return {"image": stored, "label": class_number(self.labels[i])}
 
     def shape(self, i: int) -> tuple[int, int, int]:
         """(h, w, c), of encoded images from the header alone."""
