@@ -76,6 +76,9 @@ _RESIZE = flags.DEFINE_enum(
 _FLAT = flags.DEFINE_bool(
     "flat", False, "Names of folders and files say no split: all is split 'train'."
 )
+_IMAGE_ROOT = flags.DEFINE_string(
+    "image_root", "", "Folder of the images that a Parquet file names by their paths."
+)
 _ENLARGE = flags.DEFINE_bool("enlarge", False, "Let --resize make images larger.")
 _NEAR = flags.DEFINE_bool(
     "near_duplicates", False, "Count images of a split that nearly are in another."
@@ -213,10 +216,12 @@ def _source() -> Source:
         raise ValueError(f"--labels: --from={kind} reads labels if there are any")
     if _FLAT.value and "flat" not in known:
         raise ValueError(f"--flat: --from={kind} does not read splits from names")
+    if _IMAGE_ROOT.value and "image_root" not in known:
+        raise ValueError(f"--image_root: --from={kind} names no files by paths")
     if kind == "npz":
         return Npz(train=root)
-    given = [flag for flag in (_LABELS, _FLAT) if flag.value]
-    return KINDS[kind](root=root, **{flag.name: True for flag in given})
+    given = [flag for flag in (_LABELS, _FLAT, _IMAGE_ROOT) if flag.value]
+    return KINDS[kind](root=root, **{flag.name: flag.value for flag in given})
 
 
 def _divided(examples: Examples | None) -> Mapping[str, Examples]:

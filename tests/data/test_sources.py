@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from jaxtyping import TypeCheckError
 from PIL import Image
 
 from lsgm.data.errors import DataError
 from lsgm.data.images import Images
-from lsgm.data.sources import lmdb_source, parquet
+from lsgm.data.sources import image_file, lmdb_source, parquet
 from lsgm.data.sources.cifar import CIFAR10
 from lsgm.data.sources.image_folder import ImageFolder
 from lsgm.data.sources.image_zip import ImageZip
@@ -337,9 +338,44 @@ def test_damaged_parquet(tmp_path):
     fails(Parquet(root=str(tmp_path), labels=True), path, "no column 'label'")
     fails(Parquet(root=str(tmp_path)), path, "row 0", "unreadable image")
     parquet.row_group.cache_clear()
-    images = [{"bytes": None, "path": "a.png"}]
+    images = [{"bytes": None, "path": None}, {"bytes": b"", "path": "a"}]
     pq.write_table(pa.table({"image": images}), path)
     fails(Parquet(root=str(tmp_path)), path, "holds no bytes")
+
+
+@pytest.mark.parametrize("struct", [False, True])
+def test_paths_in_parquet_are_not_followed(tmp_path, struct):
+    """Unless the user names a folder, and then only inside it."""
+    inside, outside = tmp_path / "images" / "1.png", tmp_path / "secret.png"
+    inside.parent.mkdir()
+    inside.write_bytes(PNG[1])
+    outside.write_bytes(PNG[2])
+    (tmp_path / "images" / "link.png").symlink_to(outside)
+    images = str(inside.parent)
+
+    def written(path):
+        parquet.row_group.cache_clear()
+        value = {"bytes": None, "path": path} if struct else path
+        pq.write_table(pa.table({"image": [value]}), tmp_path / "train.parquet")
+        return Parquet(root=str(tmp_path), image_root=images)
+
+    source = written(str(outside))
+    fails(dataclasses.replace(source, image_root=""), "row 0", "but a path")
+    fails(source, "leads out of it")
+    fails(written("../secret.png"), "leads out of it")
+    fails(written("link.png"), "leads out of it")
+    fails(written("gone.png"), "no such file")
+    for path in ("1.png", str(inside)):
+        examples = written(path).open("train")
+        np.testing.assert_array_equal(examples[0]["image"], X[1])
+        assert examples.shape(0) == X[1].shape
+
+
+@pytest.mark.parametrize("value", ["/etc/hostname", 7, None])
+def test_only_paths_and_bytes_are_opened(value):
+    # The suite's checks of types come before those of the function.
+    with pytest.raises((DataError, TypeCheckError)):
+        image_file.pixels(value, "a")
 
 
 @pytest.mark.parametrize("cls", [ImageZip, Parquet, TFRecord, LMDB])

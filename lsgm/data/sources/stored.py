@@ -1,6 +1,7 @@
 """Examples of which each is stored by itself, as a file or the bytes of one."""
 
 import abc
+import pathlib
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,8 @@ class StoredExamples(abc.ABC):
     def __len__(self) -> int: ...
 
     @abc.abstractmethod
-    def stored(self, i: int) -> str | bytes | np.ndarray:
-        """A path to, or the bytes of, an encoded image; or pixels uint8 [h w c].
+    def stored(self, i: int) -> pathlib.Path | bytes | np.ndarray:
+        """The path of, or the bytes of, an encoded image; or pixels uint8 [h w c].
 
         Raises:
           DataError: unreadable; names the example.
