@@ -20,6 +20,7 @@ from lsgm.data.views import View
 from lsgm.evaluation import walks
 from lsgm.evaluation.measures.exploration import Exploration
 from lsgm.evaluation.subject import EvaluationRun
+from lsgm.files import write_file
 from lsgm.reports import plots
 from lsgm.runs.experiment import name_data_keys
 from lsgm.runs.restore import restore, subject_of
@@ -78,7 +79,7 @@ def _write(
     if what == "traversal":
         walks.save_gif(out / "traversal.gif", images, view)
         return out / "traversal.gif"
-    (out / f"{what}.png").write_bytes(plots.png(view.path(images)))
+    write_file(out / f"{what}.png", plots.png(view.path(images)))
     return out / f"{what}.png"
 
 

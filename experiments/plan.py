@@ -24,6 +24,7 @@ from ml_collections import config_flags
 from experiments import shapes_only
 from experiments.flag_errors import parse_flags
 from lsgm.config import ConfigError
+from lsgm.files import write_file
 from lsgm.planning import tables
 from lsgm.planning.cost import Compiled, compiled_step
 from lsgm.planning.devices import DEVICES, device
@@ -95,7 +96,7 @@ def main(argv: list[str]) -> None:
             print(comparison(one, found), flush=True)
         document.append(figures(one, found))
     if _JSON.value:
-        pathlib.Path(_JSON.value).write_text(json.dumps(document, indent=1) + "\n")
+        write_file(pathlib.Path(_JSON.value), json.dumps(document, indent=1) + "\n")
 
 
 def compiled(made: Experiment, one: Plan, *, measure: bool) -> Compiled:

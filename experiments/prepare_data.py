@@ -19,6 +19,7 @@ was when the same command is given again. More: ``docs/data.md``.
 import dataclasses
 import json
 import pathlib
+import re
 import signal
 import sys
 import time
@@ -35,11 +36,12 @@ from lsgm.data.preparation import manifest
 from lsgm.data.preparation.prepare import Unreadable, prepare
 from lsgm.data.preparation.split import first, hold_out, listed
 from lsgm.data.sources.arrays import Npz
-from lsgm.data.sources.base import Examples, Source
+from lsgm.data.sources.base import Examples, Source, source_notes
 from lsgm.data.sources.cifar import CIFAR10
 from lsgm.data.sources.idx import IDX
 from lsgm.data.sources.image_folder import ImageFolder
 from lsgm.data.sources.image_zip import ImageZip
+from lsgm.data.sources.layout import split_name
 from lsgm.data.sources.lmdb_source import LMDB
 from lsgm.data.sources.parquet import Parquet
 from lsgm.data.sources.tfrecord import TFRecord
@@ -73,6 +75,13 @@ _RESIZE = flags.DEFINE_enum(
     "none",
     list(get_args(Filter)),
     "Crop the centre and resize with this filter; none refuses other sizes.",
+)
+_FLAT = flags.DEFINE_bool(
+    "flat", False, "Names of folders and files say no split: all is split 'train'."
+)
+_ENLARGE = flags.DEFINE_bool("enlarge", False, "Let --resize make images larger.")
+_NEAR = flags.DEFINE_bool(
+    "near_duplicates", False, "Count images of a split that nearly are in another."
 )
 _HOLD_OUT = flags.DEFINE_list(
     "hold_out", [], "Split 'train' at random: validation=0.05,test=0.05."
@@ -117,7 +126,7 @@ def main(argv: list[str]) -> None:
             with lock_file(folder / f"{_VERSION.value}.lock"):
                 _prepare()
     except DataError as error:
-        sys.exit(f"error: {_flag(error)} = {error.value!r}: {error.reason}")
+        sys.exit(f"error: {_flag(error)} = {error.value!r}: {_in_flags(error.reason)}")
     except (InUseError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
@@ -132,9 +141,26 @@ def _flag(error: DataError) -> str:
     return f"--{name}" if name in flags.FLAGS else name
 
 
+def _in_flags(reason: str) -> str:
+    """``reason`` with flags in the place of fields: "flat = True" is "--flat"."""
+
+    def flag(found: re.Match[str]) -> str:
+        name, value = found.groups()
+        if name not in flags.FLAGS:
+            return found.group()
+        return f"--{name}" if value == "True" else f"--{name}={value.strip(chr(39))}"
+
+    return re.sub(r"\b([a-z_]+) = (True|'[^']*')", flag, reason)
+
+
 def _prepare() -> None:
     source, splits = _splits()
     unreadable: Any = _UNREADABLE.value
+    notes = source_notes(source)
+    for note in notes:
+        print(f"note: {note}")
+    for split, examples in splits.items():
+        print(f"{split}: {len(examples):,} images")
     start = time.monotonic()
     done = prepare(
         splits,
@@ -144,7 +170,8 @@ def _prepare() -> None:
         fit=_fit(),
         unreadable=unreadable,
         num_processes=_PROCESSES.value,
-        about={"source": _about(source), "rule": _rule()},
+        near_duplicates=_NEAR.value,
+        about={"source": _about(source), "notes": notes, "rule": _rule()},
     )
     seconds = time.monotonic() - start
     rate = f"{done.num_encoded / seconds:,.0f} images/s, {_PROCESSES.value} processes"
@@ -152,6 +179,8 @@ def _prepare() -> None:
     if done.skipped:
         record = done.folder / manifest.RECORD
         print(f"{len(done.skipped):,} unreadable images skipped: listed in {record}")
+    for copies in done.copies:
+        print(f"note: {copies}: see {done.folder / manifest.RECORD}")
     print(f"wrote {done.folder}; look at {done.folder / manifest.PREVIEW}")
 
 
@@ -189,29 +218,31 @@ def _source() -> Source:
     kind, root = flags.FLAGS["from"].value, _ROOT.value
     if kind is None or root is None:
         raise ValueError("--from and --root say what to prepare")
+    known = {field.name for field in dataclasses.fields(KINDS[kind])}
+    if _LABELS.value and "labels" not in known:
+        raise ValueError(f"--labels: --from={kind} reads labels if there are any")
+    if _FLAT.value and "flat" not in known:
+        raise ValueError(f"--flat: --from={kind} does not read splits from names")
     if kind == "npz":
         return Npz(train=root)
-    if not _LABELS.value:
-        return KINDS[kind](root=root)
-    if "labels" not in {field.name for field in dataclasses.fields(KINDS[kind])}:
-        raise ValueError(f"--labels: --from={kind} reads labels if there are any")
-    return KINDS[kind](root=root, labels=True)
+    given = [flag for flag in (_LABELS, _FLAT) if flag.value]
+    return KINDS[kind](root=root, **{flag.name: True for flag in given})
 
 
 def _divided(examples: Examples | None) -> Mapping[str, Examples]:
     if examples is None:
         raise ValueError("there is no split 'train' to divide")
     if _HOLD_OUT.value:
-        fractions = {k: float(v) for k, v in _pairs(_HOLD_OUT.value).items()}
+        fractions = {k: float(v) for k, v in _pairs(_HOLD_OUT).items()}
         return hold_out(examples, fractions, groups=_groups(), seed=_SEED.value)
     if _FIRST.value:
-        return first(examples, {k: int(v) for k, v in _pairs(_FIRST.value).items()})
-    lists = {k: _lines(v) for k, v in _pairs(_SPLIT_FILES.value).items()}
+        return first(examples, {k: int(v) for k, v in _pairs(_FIRST).items()})
+    lists = {k: _lines(v) for k, v in _pairs(_SPLIT_FILES).items()}
     return listed(examples, lists)
 
 
 def _renamed(splits: Mapping[str, Examples]) -> Mapping[str, Examples]:
-    names = _pairs(_RENAME.value)
+    names = _pairs(_RENAME)
     for old in names:
         if old not in splits:
             raise ValueError(f"--rename={old}: {nearest(old, splits)}")
@@ -221,9 +252,23 @@ def _renamed(splits: Mapping[str, Examples]) -> Mapping[str, Examples]:
     return renamed
 
 
-def _pairs(parts: list[str]) -> dict[str, str]:
-    pairs = [part.partition("=") for part in parts]
-    return {key: value for key, _, value in pairs}
+def _pairs(flag: flags.FlagHolder[Any]) -> dict[str, str]:
+    """The value for each split of a flag; "val" is a name of "validation".
+
+    Raises:
+      ValueError: a part without a value, or two of one split.
+    """
+    pairs: dict[str, str] = {}
+    for part in flag.value:
+        key, _, value = (word.strip() for word in part.partition("="))
+        if not key or not value:
+            expected = "expected split=value, several separated by commas"
+            raise ValueError(f"--{flag.name}: {part!r} is incomplete, {expected}")
+        name = split_name(key) or key
+        if name in pairs:
+            raise ValueError(f"--{flag.name}: {part!r} gives split {name!r} twice")
+        pairs[name] = value
+    return pairs
 
 
 def _lines(path: str) -> list[str]:
@@ -251,7 +296,12 @@ def _fit() -> Fit | None:
         raise ValueError(f"--image_shape={_SHAPE.value}: three numbers, h,w,c")
     h, w, c = map(int, _SHAPE.value)
     resize: Any = _RESIZE.value
-    return Fit(image_shape=(h, w, c), grey=_GREY.value, resize=resize)
+    return Fit(
+        image_shape=(h, w, c),
+        grey=_GREY.value,
+        resize=resize,
+        enlarge=_ENLARGE.value,
+    )
 
 
 def _about(source: Any) -> dict[str, Any]:
@@ -261,7 +311,7 @@ def _about(source: Any) -> dict[str, Any]:
 def _rule() -> dict[str, Any]:
     """How the splits came about: the flags that were given."""
     used = (_HOLD_OUT, _FIRST, _SPLIT_FILES, _RENAME)
-    rule: dict[str, Any] = {f.name: _pairs(f.value) for f in used if f.value}
+    rule: dict[str, Any] = {f.name: _pairs(f) for f in used if f.value}
     if _HOLD_OUT.value:
         rule |= {"seed": _SEED.value, "group_by": _GROUP_BY.value}
     return rule

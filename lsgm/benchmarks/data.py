@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 
 from lsgm.data.images import require_images
 from lsgm.data.pipeline import READ_AHEAD, Data
+from lsgm.files import write_file
 from lsgm.reports.markdown import markdown_table
 
 BATCH = 16
@@ -117,12 +118,12 @@ def markdown(
 def write(rates: Rates, found: list[Need], text: str, out: pathlib.Path) -> None:
     """Write ``data.md`` and ``data.json`` into ``out``."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "data.md").write_text(text)
+    write_file(out / "data.md", text)
     record = {
         "rates": dataclasses.asdict(rates),
         "needs": [dataclasses.asdict(need) for need in found],
     }
-    (out / "data.json").write_text(json.dumps(record, indent=1) + "\n")
+    write_file(out / "data.json", json.dumps(record, indent=1) + "\n")
 
 
 def _rate(batches: Iterator[Mapping], seconds: float) -> float:

@@ -35,6 +35,7 @@ from lsgm.benchmarks.samplers import (
 )
 from lsgm.benchmarks.samplers_plot import TITLES, draw
 from lsgm.evaluation.subject import Subject
+from lsgm.files import write_file
 from lsgm.reports.markdown import markdown_table
 from lsgm.reports.page import (
     Figure,
@@ -250,15 +251,15 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     found = entries(rows)
     text = markdown(found, card, notes)
-    (folder / "samplers.md").write_text(text)
+    write_file(folder / "samplers.md", text)
     with (folder / "samplers.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow([field.name for field in dataclasses.fields(EntryRow)])
         table.writerows(dataclasses.astuple(row) for row in rows)
     document = {"card": card, "notes": notes, "entries": [_plain(e) for e in found]}
-    (folder / "samplers.json").write_text(json.dumps(document, indent=1) + "\n")
+    write_file(folder / "samplers.json", json.dumps(document, indent=1) + "\n")
     picture = draw(found)
-    (folder / "samplers.png").write_bytes(picture)
+    write_file(folder / "samplers.png", picture)
     _page(found, card, notes, picture, folder / "samplers.html")
     return text
 

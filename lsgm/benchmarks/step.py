@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsgm.evaluation.timing import time_calls
+from lsgm.files import write_file
 from lsgm.planning.peak import peak_bytes, reset_peak
 from lsgm.reports.markdown import markdown_table
 from lsgm.runs.experiment import Experiment, described
@@ -212,12 +213,12 @@ def markdown(found: list[StepTime]) -> str:
 def write(found: list[StepTime], text: str, folder: pathlib.Path) -> None:
     """``step.md`` and ``step.json``."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "step.md").write_text(text)
+    write_file(folder / "step.md", text)
     rows = [
         dataclasses.asdict(row) | {"gflops": row.gflops, "ratio": row.ratio}
         for row in found
     ]
-    (folder / "step.json").write_text(json.dumps(rows, indent=2) + "\n")
+    write_file(folder / "step.json", json.dumps(rows, indent=2) + "\n")
 
 
 def _levels(made: Experiment, batch_size: int) -> np.ndarray:

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsgm import numerics
+from lsgm.files import write_file
 from lsgm.objectives.time_sampling import Importance, TimeSampler, Uniform
 from lsgm.objectives.weighting import (
     LikelihoodWeighting,
@@ -277,7 +278,7 @@ def markdown(
 def write(found: list[EstimatorRow], text: str, folder: pathlib.Path) -> None:
     """``variance.md`` and ``variance.csv``."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "variance.md").write_text(text)
+    write_file(folder / "variance.md", text)
     with (folder / "variance.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow([field.name for field in dataclasses.fields(EstimatorRow)])

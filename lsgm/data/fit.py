@@ -1,7 +1,8 @@
 """From the images as stored to one shape: grey, centre crop, resize.
 
 Deterministic, so it runs once per image, before the cache. Without ``grey`` and
-``resize`` a wrong shape is an error, because a silent resize hides a wrong path.
+``resize`` a wrong shape is an error, because a silent resize hides a wrong path. So
+is enlargement without ``enlarge``: it hides thumbnails and the wrong resolution.
 """
 
 import dataclasses
@@ -23,6 +24,7 @@ class Fit:
     image_shape: tuple[int, int, int]
     grey: bool
     resize: Filter
+    enlarge: bool = False
 
     def __call__(
         self, image: UInt8[np.ndarray, "..."], name: str
@@ -49,6 +51,10 @@ class Fit:
                 f"{name} is {size}; resize = 'box' (or bilinear, bicubic, "
                 "lanczos) crops the centre and resizes"
             )
+            raise DataError("image_shape", self.image_shape, message)
+        _, _, height, width = centre(shape[0], shape[1], h, w)
+        if (height < h or width < w) and not self.enlarge:
+            message = f"{name} is {size}, too small; enlarge = True enlarges it"
             raise DataError("image_shape", self.image_shape, message)
 
     def _resized(self, image: np.ndarray) -> np.ndarray:

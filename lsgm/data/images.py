@@ -2,12 +2,14 @@
 
 import dataclasses
 import functools
+import logging
 from typing import Literal
 
 from lsgm.data.errors import DataError
 from lsgm.data.fit import Filter, Fit
 from lsgm.data.pipeline import Data
-from lsgm.data.sources.base import Source
+from lsgm.data.sizes import require_one_size
+from lsgm.data.sources.base import Source, source_notes
 from lsgm.data.store import Store
 from lsgm.data.transforms import Binarize, Flip, ReduceBits, Transform
 from lsgm.data.views import ImageView
@@ -25,6 +27,7 @@ class Images(Data):
       grey: turn colour images into one channel.
       resize: crop the centre and resize with this filter; "none" refuses images of
         another size.
+      enlarge: let ``resize`` make images larger than they are.
       cache_bytes: a split of at most this size is decoded once and kept in memory.
     """
 
@@ -35,6 +38,7 @@ class Images(Data):
     flip: bool = False
     grey: bool = False
     resize: Filter = "none"
+    enlarge: bool = False
     cache_bytes: int = 2**29
 
     def __post_init__(self) -> None:
@@ -48,6 +52,8 @@ class Images(Data):
             raise ValueError(f"num_bits = {self.num_bits}: binarised data has 1 bit")
         if self.grey and c != 1:
             raise ValueError(f"grey = True: image_shape {self.image_shape} has {c}")
+        if self.enlarge and self.resize == "none":
+            raise ValueError("enlarge = True: resize = 'none' does not resize")
 
     @property
     def data_shape(self) -> tuple[int, int, int]:
@@ -72,6 +78,9 @@ class Images(Data):
             missing split; names the file and the argument.
         """
         if split not in self._stores:
+            if not self._stores:
+                for note in source_notes(self.source):
+                    logging.getLogger(__name__).warning("%s: %s", self.origin, note)
             self._stores[split] = self._open(split)
         return self._stores[split]
 
@@ -80,11 +89,18 @@ class Images(Data):
         return {}
 
     def _open(self, split: str) -> Store:
-        fit = Fit(image_shape=self.image_shape, grey=self.grey, resize=self.resize)
+        fit = Fit(
+            image_shape=self.image_shape,
+            grey=self.grey,
+            resize=self.resize,
+            enlarge=self.enlarge,
+        )
         examples = self.source.open(split)
         fit.check(examples.shape(0), examples.name(0))
         store = Store(examples, fit, cache_bytes=self.cache_bytes)
         if not self.source.prepared:
+            if self.resize != "none":
+                require_one_size({split: examples})
             store.verify()
         return store
 

@@ -23,6 +23,7 @@ from lsgm.evaluation import parts
 from lsgm.evaluation.evaluate import CARD, MEASURES
 from lsgm.evaluation.measures.base import Measure
 from lsgm.evaluation.measures.pictures import SAMPLES
+from lsgm.files import write_file
 from lsgm.reports.page import Figure, Metric, format_value
 from lsgm.reports.templates import render
 from lsgm.statistics.estimate import Estimate, estimate_mean
@@ -189,7 +190,7 @@ def write(runs: Sequence[Evaluated], folder: pathlib.Path) -> pathlib.Path:
         cards={n: [str(run.card.get(n, "")) for run in runs] for n in names},
     )
     path = folder / "compare.html"
-    path.write_text(page, encoding="utf-8")
+    write_file(path, page)
     return path
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from lsgm.evaluation import parts, provenance
 from lsgm.evaluation.measures.base import Measure, can_give
 from lsgm.evaluation.subject import EvaluationRun, Subject
+from lsgm.files import write_arrays, write_file
 from lsgm.reports import curves, ledger
 from lsgm.reports.page import Figure, Section, write_report
 from lsgm.training.records import read_records
@@ -97,9 +98,9 @@ def write(subject: Subject, measured: Measured, folder: pathlib.Path) -> None:
     classes = {measure.name: path_of(measure) for measure, _ in found}
     document = {CARD: card, MEASURES: classes, **measured.metrics}
     text = json.dumps(document, indent=2, allow_nan=True) + "\n"
-    (folder / "metrics.json").write_text(text)
+    write_file(folder / "metrics.json", text)
     arrays: dict[str, Any] = dict(measured.per_example)
-    np.savez(folder / "per_example.npz", **arrays)
+    write_arrays(folder / "per_example.npz", arrays)
     rows = {
         heading: group
         for measure, metrics in found
@@ -113,7 +114,7 @@ def write(subject: Subject, measured: Measured, folder: pathlib.Path) -> None:
     if published is not None:
         ours = [r for measure, metrics in found for r in measure.reproduced(metrics)]
         text = ledger.markdown(published, ours, card)
-        (folder / "ledger.md").write_text(text, encoding="utf-8")
+        write_file(folder / "ledger.md", text)
         rows = ledger.rows(published, ours) | rows
     write_report(
         folder / "report.html",

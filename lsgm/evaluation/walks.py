@@ -29,6 +29,7 @@ import numpy as np
 from PIL import Image as PILImage
 
 from lsgm.data.views import View
+from lsgm.files import write_file
 from lsgm.model import LatentModel
 from lsgm.samplers.base import require_finite
 from lsgm.samplers.probability_flow import ProbabilityFlow, velocity
@@ -204,4 +205,4 @@ def save_gif(
         duration=milliseconds,
         loop=0,
     )
-    path.write_bytes(file.getvalue())
+    write_file(path, file.getvalue())

@@ -19,7 +19,7 @@ from lsgm.data.sources import lmdb_source, parquet
 from lsgm.data.sources.cifar import CIFAR10
 from lsgm.data.sources.image_folder import ImageFolder
 from lsgm.data.sources.image_zip import ImageZip
-from lsgm.data.sources.layout import split_word, without_common_folder
+from lsgm.data.sources.layout import split_words, without_common_folder
 from lsgm.data.sources.lmdb_source import LMDB
 from lsgm.data.sources.parquet import Parquet
 from lsgm.data.sources.tf_example import Example
@@ -318,7 +318,7 @@ def test_names_without_a_split(tmp_path):
     ],
 )
 def test_splits_in_names(path, split):
-    assert split_word(path) == split
+    assert split_words(path) == ([split] if split else [])
 
 
 @pytest.mark.parametrize(

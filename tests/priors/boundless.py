@@ -54,7 +54,11 @@ class MomentMatching:
             losses={g: jnp.full(z0.shape[:1], loss) for g, loss in losses.items()},
             cross_entropy=None,
             metrics={"seen_step": step.astype(jnp.float32)}
-            | ({} if cond is None else {"seen_label": jnp.mean(1.0 * cond)}),
+            | (
+                {}
+                if cond is None
+                else {"seen_label": jnp.mean(cond.astype(jnp.float32))}
+            ),
             kernels={},
             scales={},
         )

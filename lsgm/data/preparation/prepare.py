@@ -20,6 +20,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+import numpy as np
 import PIL
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import registered
@@ -28,7 +29,9 @@ from tqdm import tqdm
 import lsgm
 from lsgm.data.errors import DataError
 from lsgm.data.fit import Fit
-from lsgm.data.preparation import manifest, parts
+from lsgm.data.preparation import duplicates, manifest, parts
+from lsgm.data.sizes import require_one_size
+from lsgm.data.sources import image_file
 from lsgm.data.sources.base import Examples
 from lsgm.files import write_file
 
@@ -38,11 +41,13 @@ Unreadable = Literal["fatal", "skip"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """The outcome: its folder, and how many images were encoded and left out."""
+    """The outcome: its folder, how many images were encoded, what was left out, and
+    what it holds twice (``duplicates``), in words."""
 
     folder: pathlib.Path
     num_encoded: int
     skipped: list[dict[str, str]]
+    copies: list[str]
 
 
 def prepare(
@@ -54,6 +59,7 @@ def prepare(
     fit: Fit | None = None,
     unreadable: Unreadable = "fatal",
     num_processes: int = 1,
+    near_duplicates: bool = False,
     about: Mapping[str, Any] | None = None,
 ) -> Prepared:
     """Write the splits as TFDS data set ``name``, or go on writing them.
@@ -63,6 +69,7 @@ def prepare(
         the first.
       unreadable: what an unreadable image does: end the preparation, or be left out
         and listed in ``preparation.json``.
+      near_duplicates: count images of one split that nearly are one of another.
       num_processes: that encode; they do not change what is written.
       about: what ``preparation.json`` is to say of the images' origin.
 
@@ -80,7 +87,12 @@ def prepare(
     if not splits or not all(map(len, splits.values())):
         raise ValueError(f"no split, or an empty one: {list(splits)}")
     skip = unreadable == "skip"
-    fit = fit or _fit_of_first(splits, skip)
+    first = _first_readable(splits, skip)
+    fit = fit or Fit(image_shape=first[0].shape(first[1]), grey=False, resize="none")
+    # Before a folder is claimed: most mistakes show in any image.
+    fit.check(first[0].shape(first[1]), first[0].name(first[1]))
+    if fit.resize != "none":
+        require_one_size(splits)
     partial = folder.with_name(f"{version}.partial")
     _claim(partial, _plan(splits, fit))
     encoder = parts.PartEncoder(
@@ -94,20 +106,27 @@ def prepare(
     described = {"name": name, "version": version, "lsgm": lsgm.__version__}
     described |= dict(about or {}) | dataclasses.asdict(fit)
     described |= {"splits": _summary(encoder, records), "skipped": skipped}
+    described["duplicates"] = exact = _exact(encoder, records)
+    copies = duplicates.told(exact, "same pixels")
+    if near_duplicates:
+        described["near_duplicates"] = near = _near(encoder)
+        copies += duplicates.told(near, "nearly the same")
     written = _write(name, version, encoder, records, partial)
     manifest.write(written, described)
     os.replace(written, folder)
     shutil.rmtree(partial)
-    return Prepared(folder=folder, num_encoded=num_encoded, skipped=skipped)
+    return Prepared(
+        folder=folder, num_encoded=num_encoded, skipped=skipped, copies=copies
+    )
 
 
-def _fit_of_first(splits: Mapping[str, Examples], skip: bool) -> Fit:
-    """To the shape of the first image, or of the first readable one."""
+def _first_readable(splits: Mapping[str, Examples], skip: bool) -> tuple[Examples, int]:
+    """The first image, or the first readable one."""
     for examples in splits.values():
         for i in range(len(examples)):
             try:
-                shape = examples.shape(i)
-                return Fit(image_shape=shape, grey=False, resize="none")
+                examples.shape(i)
+                return examples, i
             except DataError:
                 if not skip:
                     raise
@@ -145,11 +164,35 @@ def _records(encoder: parts.PartEncoder) -> Records:
     return {p: parts.record(encoder.folder / p.file) for p in encoder.parts()}
 
 
-def _summary(encoder: parts.PartEncoder, records: Records) -> dict[str, Any]:
-    """Number of images and checksum of each split."""
+def _digests(encoder: parts.PartEncoder, records: Records) -> dict[str, list[str]]:
+    """Of the pixels of each image, by split."""
     digests: dict[str, list[str]] = {split: [] for split in encoder.splits}
     for part, record in records.items():
         digests[part.split] += [e["sha256"] for e in record["examples"].values()]
+    return digests
+
+
+def _exact(encoder: parts.PartEncoder, records: Records) -> dict[str, Any]:
+    return duplicates.exact_copies(_digests(encoder, records))
+
+
+def _near(encoder: parts.PartEncoder) -> dict[str, Any]:
+    """Near copies, from the encoded images."""
+    hashes: dict[str, list[np.uint64]] = {split: [] for split in encoder.splits}
+    names: dict[str, list[str]] = {split: [] for split in encoder.splits}
+    for part in encoder.parts():
+        for i, image, _ in parts.images(encoder.folder / part.file):
+            name = encoder.splits[part.split].name(i)
+            pixels = image_file.pixels(image, name)
+            hashes[part.split].append(duplicates.gradient_hash(pixels))
+            names[part.split].append(name)
+    arrays = {split: np.array(found) for split, found in hashes.items()}
+    return duplicates.near_copies(arrays, names)
+
+
+def _summary(encoder: parts.PartEncoder, records: Records) -> dict[str, Any]:
+    """Number of images and checksum of each split."""
+    digests = _digests(encoder, records)
     if not all(digests.values()):
         raise ValueError("a split without a readable image")
     return {

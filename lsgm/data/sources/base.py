@@ -55,6 +55,20 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class Noting(Protocol):
+    """A source of files that people lay out by hand."""
+
+    def notes(self) -> list[str]:
+        """What is not read, and which folders are read as one split, in words."""
+        ...
+
+
+def source_notes(source: Source) -> list[str]:
+    """What a source says that it does not read, or reads as one, in words."""
+    return source.notes() if isinstance(source, Noting) else []
+
+
 def require_split(split: str, existing: Iterable[str], place: str) -> None:
     """Raise a DataError unless ``split`` is among those that exist."""
     existing = tuple(existing)

@@ -1,10 +1,12 @@
-"""Encoded images (PNG, JPEG, WebP) to pixels, alike wherever the bytes come from.
+"""Encoded images to pixels, alike wherever the bytes come from.
 
 Turned as their EXIF orientation says; transparent pixels become white; grey files
-give one channel, all others three.
+give one channel, all others three. Refused is what Pillow would cut in silence: more
+than 8 bits per channel, more than one frame.
 """
 
 import io
+import re
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,43 @@ from PIL import Image, ImageOps
 
 from lsgm.data.errors import DataError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+# Rasters that Pillow decodes by itself: EPS, for one, runs another program.
+FORMATS = {
+    "PNG": (".png", ".apng"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "WEBP": (".webp",),
+    "BMP": (".bmp",),
+    "DIB": (".dib",),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "JPEG2000": (".jp2", ".j2k", ".jpx", ".jpf", ".j2c", ".jpc"),
+    "AVIF": (".avif",),
+    "PCX": (".pcx",),
+    "QOI": (".qoi",),
+    "TGA": (".tga",),
+}
+SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 GREY_MODES = ("1", "L", "LA", "La")
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+# Pillow's names of 16-bit rows, "RGB;16B"; not BMP's "BGR;16", 16 bits per pixel.
+DEEP_ROWS = re.compile(r";16[BLN]")
 EXIF_ORIENTATION = 0x0112
+HEAD_BYTES = 2**16
+
+
+def jpeg2000_bits(head: bytes) -> int:
+    """Bits of the first component: 38 bytes behind the markers SOC and SIZ."""
+    return head[head.index(b"\xff\x4f\xff\x51") + 42] % 128 + 1
+
+
+def avif_bits(head: bytes) -> int:
+    """8, or 16 if box av1C has its flag of high bit depth (10 or 12)."""
+    return 16 if head[head.index(b"av1C") + 6] & 0x40 else 8
+
+
+# Where Pillow does not tell.
+HEADER_BITS = {"JPEG2000": jpeg2000_bits, "AVIF": avif_bits}
 
 
 class Opened:
@@ -29,10 +64,43 @@ class Opened:
 
     def __enter__(self) -> Image.Image:
         try:
-            self.image = Image.open(self.file)
+            self.image = Image.open(self.file, formats=tuple(FORMATS))
         except Exception as error:
             raise self._unreadable(error) from error
+        try:
+            self._refuse_cuts()
+        except Exception as error:
+            self.image.close()
+            raise self._unreadable(error) from error
         return self.image
+
+    def _refuse_cuts(self) -> None:
+        """Raise a ValueError for what would lose bits or frames."""
+        image = self.image
+        if image.mode in DEEP_MODES or self._bits() > 8:
+            raise ValueError(f"mode {image.mode} has more than 8 bits per channel")
+        # A camera's JPEG may hold previews behind the picture.
+        if getattr(image, "is_animated", False) and image.format != "MPO":
+            raise ValueError("holds several frames: give one image per file")
+
+    def _bits(self) -> int:
+        """Bits per channel of the file, at least 8."""
+        image: Any = self.image
+        if image.format in HEADER_BITS:
+            return HEADER_BITS[image.format](self._head())
+        bits = 8
+        for codec, _, _, arguments in getattr(image, "tile", ()):
+            if codec.startswith("ppm"):  # (mode, largest value)
+                bits = max(bits, int(arguments[1]).bit_length())
+            elif DEEP_ROWS.search(str(arguments)):
+                bits = 16
+        return bits
+
+    def _head(self) -> bytes:
+        if isinstance(self.file, io.BytesIO):
+            return self.file.getvalue()[:HEAD_BYTES]
+        with open(self.file, "rb") as file:
+            return file.read(HEAD_BYTES)
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         self.image.close()
@@ -47,7 +115,8 @@ def pixels(file: str | bytes, name: str) -> UInt8[np.ndarray, "h w c"]:
     """The decoded image.
 
     Raises:
-      DataError: unreadable, or more than 8 bits per channel; names the file.
+      DataError: unreadable, more than 8 bits per channel, or several frames; names
+        the file.
     """
     with Opened(file, name) as image:
         mode = _mode(image)
@@ -82,6 +151,4 @@ def is_image(path: str) -> bool:
 
 def _mode(image: Image.Image) -> str:
     """The mode it is read in: L (grey) or RGB."""
-    if image.mode in DEEP_MODES:
-        raise ValueError(f"mode {image.mode} has more than 8 bits per channel")
     return "L" if image.mode in GREY_MODES else "RGB"

@@ -1,12 +1,13 @@
-"""A folder of PNG, JPEG or WebP files, one sub-folder per split.
+"""A folder of image files, one sub-folder per split.
 
     root/train/...   root/validation/...   root/test/...
 
-Files are found at any depth and taken in the order of their paths, "10.png" before
-"2.png".
+Split names are those of ``layout.WORDS``. Files are found at any depth and taken in
+the order of their paths, "10.png" before "2.png".
 """
 
 import dataclasses
+import functools
 import os
 import pathlib
 from typing import ClassVar
@@ -14,9 +15,17 @@ from typing import ClassVar
 import numpy as np
 
 from lsgm.data.errors import DataError
-from lsgm.data.sources import image_file
+from lsgm.data.sources import image_file, tree
 from lsgm.data.sources.base import require_split
-from lsgm.data.sources.layout import HINT, SPLITS, class_numbers
+from lsgm.data.sources.layout import (
+    HINT,
+    SPLITS,
+    class_numbers,
+    folder_notes,
+    require_plain_splits,
+    split_folder,
+    split_name,
+)
 from lsgm.data.sources.stored import StoredExamples
 
 
@@ -56,7 +65,12 @@ class ImageFolder:
     def splits(self) -> tuple[str, ...]:
         if self.flat:
             return ("train",)
-        return tuple(s for s in SPLITS if (self._folder / s).is_dir())
+        if not self._folder.is_dir():
+            return ()
+        require_plain_splits(self._tree.taken, self.root)
+        # A split without images is there, and wrong.
+        there = {split_name(folder) for folder in self._tree.folders}
+        return tuple(split for split in SPLITS if split in there)
 
     def open(self, split: str) -> FolderExamples:
         if not self._folder.is_dir():
@@ -64,36 +78,57 @@ class ImageFolder:
         if not self.splits():
             raise DataError("root", self.root, HINT)
         require_split(split, self.splits(), str(self._folder))
-        folder = self._of(split)
-        paths = _files(folder)
+        paths = self._of(split)
         if not paths:
-            message = f"no {', '.join(image_file.SUFFIXES)} file in {folder}"
+            place = self._folder if self.flat else self._folder / split
+            message = f"no {', '.join(image_file.SUFFIXES)} file in {place}"
             raise DataError("root", self.root, message)
-        labels = self._label(folder, paths) if self.labels else None
-        return FolderExamples(paths=paths, labels=labels)
+        return FolderExamples(
+            paths=tuple(os.path.join(self._folder, path) for path in paths),
+            labels=self._labels(paths) if self.labels else None,
+        )
 
     def classes(self) -> tuple[str, ...]:
         """Names of the classes: the same numbers in every split."""
-        folders = (e for split in self.splits() for e in self._of(split).iterdir())
+        depth = 0 if self.flat else 1
+        found = (folder.split("/") for folder in self._tree.folders - {""})
         return tuple(
-            sorted({e.name for e in folders if e.is_dir() and e.name[0] != "."})
+            sorted(
+                {
+                    parts[depth]
+                    for parts in found
+                    if len(parts) > depth and (self.flat or split_name(parts[0]))
+                }
+            )
         )
+
+    def notes(self) -> list[str]:
+        """What a user should know of the folder, in words: images and files that are
+        not read, links, folders that are read as one split."""
+        if not self._folder.is_dir():
+            return []
+        return folder_notes(self._tree.taken, flat=self.flat) + self._tree.notes()
 
     @property
     def _folder(self) -> pathlib.Path:
         return pathlib.Path(self.root).expanduser()
 
-    def _of(self, split: str) -> pathlib.Path:
-        return self._folder if self.flat else self._folder / split
+    @functools.cached_property
+    def _tree(self) -> tree.Tree:
+        return tree.walk(self._folder, _is_image_file)
 
-    def _label(self, folder: pathlib.Path, paths: tuple[str, ...]) -> np.ndarray:
-        below = [pathlib.Path(path).relative_to(folder).as_posix() for path in paths]
-        return class_numbers(below, self.classes(), str(folder))
+    def _of(self, split: str) -> list[str]:
+        """Paths below the root of the images of a split."""
+        taken = self._tree.taken
+        return [p for p in taken if self.flat or split_folder(p) == split]
+
+    def _labels(self, paths: list[str]) -> np.ndarray:
+        if self.flat:
+            return class_numbers(paths, self.classes(), str(self._folder))
+        parts = [path.partition("/") for path in paths]
+        below = [rest for _, _, rest in parts]
+        return class_numbers(below, self.classes(), f"{self._folder}/{parts[0][0]}")
 
 
-def _files(folder: pathlib.Path) -> tuple[str, ...]:
-    found = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if name[0] != "."]
-        found += [os.path.join(parent, n) for n in names if image_file.is_image(n)]
-    return tuple(sorted(found))
+def _is_image_file(path: pathlib.Path) -> bool:
+    return image_file.is_image(path.name) and path.is_file()

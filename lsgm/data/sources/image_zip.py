@@ -1,4 +1,4 @@
-"""Zips of PNG, JPEG or WebP files, read in place.
+"""Zips of image files, read in place.
 
 A zip is read as the folder that it would unpack to; a folder of zips as though each
 were unpacked into a folder of its own name. Folders that everything lies in do not
@@ -8,6 +8,7 @@ count, so these name the same splits:
     faces/train.zip: 1.png        faces/test.zip: 2.png
 """
 
+import collections
 import dataclasses
 import functools
 import os
@@ -19,13 +20,16 @@ from typing import ClassVar
 import numpy as np
 
 from lsgm.data.errors import DataError
-from lsgm.data.sources import image_file
+from lsgm.data.sources import image_file, tree
 from lsgm.data.sources.base import require_split
 from lsgm.data.sources.layout import (
     HINT,
     SPLITS,
     class_numbers,
+    folder_notes,
+    holder_notes,
     holders,
+    require_plain_splits,
     split_folder,
     without_common_folder,
 )
@@ -83,6 +87,7 @@ class ImageZip:
     def splits(self) -> tuple[str, ...]:
         if self.flat:
             return ("train",)
+        require_plain_splits(self._members, self.root)
         found = {split_folder(path) for path in self._members}
         return tuple(split for split in SPLITS if split in found)
 
@@ -96,19 +101,36 @@ class ImageZip:
         below = self._below(split)
         labels = None
         if self.labels:
-            labels = class_numbers([*below], self.classes(), f"{self.root}/{split}")
-        return ZipExamples(members=tuple(below.values()), labels=labels)
+            paths = [path for path, _ in below]
+            labels = class_numbers(paths, self.classes(), f"{self.root}/{split}")
+        return ZipExamples(members=tuple(m for _, m in below), labels=labels)
 
     def classes(self) -> tuple[str, ...]:
         """Names of the classes: the same numbers in every split."""
-        paths = (path for split in self.splits() for path in self._below(split))
+        paths = (path for split in self.splits() for path, _ in self._below(split))
         return tuple(sorted({p.split("/")[0] for p in paths if "/" in p}))
 
-    def _below(self, split: str) -> dict[str, tuple[str, str]]:
-        """Members of a split, by their path below it, in its order."""
-        start = "" if self.flat else f"{split}/"
+    def notes(self) -> list[str]:
+        """What a user should know of the zips, in words: images and files that are not
+        read, folders that are read as one split."""
+        root = pathlib.Path(self.root).expanduser()
+        names = (name for zip_ in holders(root, _is_zip) for name in _names(zip_))
+        others = collections.Counter(
+            pathlib.PurePosixPath(name).suffix.lower() or "without suffix"
+            for name in names
+            if not name.endswith("/") and not image_file.is_image(name)
+        )
+        left = tree.Tree(taken=(), folders=frozenset(), left_out=dict(others), links=())
+        notes = folder_notes(self._members, flat=self.flat) + left.notes()
+        return notes + holder_notes(root, _is_zip)
+
+    def _below(self, split: str) -> list[tuple[str, tuple[str, str]]]:
+        """Members of a split, each after its path below it, in the order of paths."""
         members = sorted(self._members.items())
-        return {p.removeprefix(start): m for p, m in members if p.startswith(start)}
+        if self.flat:
+            return members
+        mine = [(p, m) for p, m in members if split_folder(p) == split]
+        return [(path.partition("/")[2], member) for path, member in mine]
 
     @functools.cached_property
     def _members(self) -> dict[str, tuple[str, str]]:
@@ -119,7 +141,8 @@ class ImageZip:
             # Beside other zips, each unpacks into a folder of its name.
             above = os.path.relpath(archive, root)[: -len(".zip")]
             for name in filter(image_file.is_image, _names(archive)):
-                found[name if root.is_file() else f"{above}/{name}"] = (archive, name)
+                path = name.replace("\\", "/")
+                found[path if root.is_file() else f"{above}/{path}"] = (archive, name)
         return dict(zip(without_common_folder(found), found.values(), strict=True))
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from lsgm.data.errors import DataError
 from lsgm.data.sources.base import require_split
-from lsgm.data.sources.layout import HINT, files_by_split
+from lsgm.data.sources.layout import HINT, files_by_split, holder_notes
 from lsgm.data.sources.stored import StoredExamples
 from lsgm.optional import MissingExtra, require
 
@@ -81,6 +81,10 @@ class LMDB:
         if not entries:
             raise DataError("root", self.root, "holds no entry")
         return LMDBExamples(entries=tuple(entries))
+
+    def notes(self) -> list[str]:
+        """What lies below the root and is not read, in words."""
+        return holder_notes(pathlib.Path(self.root).expanduser(), _is_lmdb)
 
     def _files(self) -> dict[str, list[str]]:
         root = pathlib.Path(self.root).expanduser()

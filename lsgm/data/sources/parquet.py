@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from lsgm.data.errors import DataError
 from lsgm.data.sources.base import require_split
-from lsgm.data.sources.layout import HINT, files_by_split
+from lsgm.data.sources.layout import HINT, files_by_split, holder_notes
 from lsgm.data.sources.stored import StoredExamples
 
 IMAGE_COLUMNS = ("image", "img")
@@ -94,6 +94,10 @@ class Parquet:
             column=_image_column(heads),
             labels=_labels(heads) if self.labels else None,
         )
+
+    def notes(self) -> list[str]:
+        """What lies below the root and is not read, in words."""
+        return holder_notes(pathlib.Path(self.root).expanduser(), _is_parquet)
 
     def _files(self) -> dict[str, list[str]]:
         root = pathlib.Path(self.root).expanduser()

@@ -26,7 +26,7 @@ from google.protobuf.message import DecodeError
 from lsgm.data.errors import DataError
 from lsgm.data.sources import tf_example
 from lsgm.data.sources.base import require_split
-from lsgm.data.sources.layout import HINT, files_by_split
+from lsgm.data.sources.layout import HINT, files_by_split, holder_notes
 from lsgm.data.sources.stored import StoredExamples
 from lsgm.optional import MissingExtra, require
 
@@ -120,6 +120,10 @@ class TFRecord:
         if not self.labels:
             return examples
         return dataclasses.replace(examples, labels=_labels(examples))
+
+    def notes(self) -> list[str]:
+        """What lies below the root and is not read, in words."""
+        return holder_notes(pathlib.Path(self.root).expanduser(), _is_tfrecord)
 
     def _files(self) -> dict[str, list[str]]:
         root = pathlib.Path(self.root).expanduser()

@@ -15,14 +15,13 @@ Source: Burda et al., arXiv 1509.00519, section 5.2 (active units).
 """
 
 import dataclasses
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from scipy import stats
 
@@ -32,13 +31,13 @@ from lsgm.evaluation.parts import Result
 from lsgm.evaluation.subject import EvaluationRun
 from lsgm.model import LatentModel
 from lsgm.priors.normal import neg_log_prob
+from lsgm.reports.figures import INK, draw_png
 from lsgm.reports.page import Figure, Metric, Section
 from lsgm.typing import Batch, Params, PRNGKey
 
 ACTIVE = 0.01
 COLLAPSED = 0.01
 SCALE, MEAN, SKEW, KURTOSIS = (0.67, 1.5), 0.25, 0.5, 1.0
-COLOUR, INK = "#1f5fbf", "#3a4048"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -227,25 +226,24 @@ def picture(groups: Sequence[LatentGroup]) -> bytes:
     columns = min(len(groups), 4)
     rows = -(-len(groups) // columns)
     size = (max(2.6 * columns, 4.0), 2.0 * rows)
-    figure = Canvas(figsize=size, dpi=200, layout="constrained")
-    for index, group in enumerate(groups):
-        axes = figure.add_subplot(rows, columns, index + 1)
-        edges = np.linspace(-4, 4, 65)
-        values = np.clip(group.z.ravel(), -4, 4)
-        axes.hist(
-            values, edges.tolist(), density=True, color=COLOUR, alpha=0.55, label="q(z)"
-        )
-        axes.plot(edges, stats.norm.pdf(edges), color=INK, lw=1.2, label="N(0, 1)")
-        title = f"scale {group.scale}, group {group.group}"
-        axes.set_title(title, loc="left", fontsize=9, color=INK)
-        axes.tick_params(labelsize=8, colors=INK, length=0)
-        axes.set_yticks([])
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        if not index:
-            axes.legend(frameon=False, fontsize=8, labelcolor=INK)
-    file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file)
-    return file.getvalue()
+
+    def fill(figure: Canvas) -> None:
+        for index, group in enumerate(groups):
+            axes = figure.add_subplot(rows, columns, index + 1)
+            _draw_group(axes, group)
+            if not index:
+                axes.legend()
+
+    return draw_png(size, fill)
+
+
+def _draw_group(axes: Axes, group: LatentGroup) -> None:
+    edges = np.linspace(-4, 4, 65)
+    values = np.clip(group.z.ravel(), -4, 4)
+    axes.hist(values, edges.tolist(), density=True, alpha=0.55, label="q(z)")
+    axes.plot(edges, stats.norm.pdf(edges), color=INK, lw=1.2, label="N(0, 1)")
+    axes.set_title(f"scale {group.scale}, group {group.group}")
+    axes.set_yticks([])
 
 
 def _rows(row: Mapping[str, Any]) -> list[Metric]:
