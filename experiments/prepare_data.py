@@ -23,7 +23,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 import numpy as np
@@ -33,6 +33,7 @@ from lsgm.config import nearest
 from lsgm.data.errors import DataError
 from lsgm.data.fit import Filter, Fit
 from lsgm.data.preparation import manifest
+from lsgm.data.preparation.lists import read_list
 from lsgm.data.preparation.prepare import Unreadable, prepare
 from lsgm.data.preparation.split import first, hold_out, listed
 from lsgm.data.sources.arrays import Npz
@@ -79,12 +80,15 @@ _RESIZE = flags.DEFINE_enum(
 _FLAT = flags.DEFINE_bool(
     "flat", False, "Names of folders and files say no split: all is split 'train'."
 )
+_IMAGE_ROOT = flags.DEFINE_string(
+    "image_root", "", "Folder of the images that a Parquet file names by their paths."
+)
 _ENLARGE = flags.DEFINE_bool("enlarge", False, "Let --resize make images larger.")
 _NEAR = flags.DEFINE_bool(
     "near_duplicates", False, "Count images of a split that nearly are in another."
 )
 _HOLD_OUT = flags.DEFINE_list(
-    "hold_out", [], "Split 'train' at random: validation=0.05,test=0.05."
+    "hold_out", [], "Split 'train' at random: validation=0.05,test=5%."
 )
 _GROUP_BY = flags.DEFINE_string(
     "group_by", None, "Array in the npz: equal values stay in one split."
@@ -223,22 +227,53 @@ def _source() -> Source:
         raise ValueError(f"--labels: --from={kind} reads labels if there are any")
     if _FLAT.value and "flat" not in known:
         raise ValueError(f"--flat: --from={kind} does not read splits from names")
+    if _IMAGE_ROOT.value and "image_root" not in known:
+        raise ValueError(f"--image_root: --from={kind} names no files by paths")
     if kind == "npz":
         return Npz(train=root)
-    given = [flag for flag in (_LABELS, _FLAT) if flag.value]
-    return KINDS[kind](root=root, **{flag.name: True for flag in given})
+    given = [flag for flag in (_LABELS, _FLAT, _IMAGE_ROOT) if flag.value]
+    return KINDS[kind](root=root, **{flag.name: flag.value for flag in given})
 
 
 def _divided(examples: Examples | None) -> Mapping[str, Examples]:
     if examples is None:
         raise ValueError("there is no split 'train' to divide")
     if _HOLD_OUT.value:
-        fractions = {k: float(v) for k, v in _pairs(_HOLD_OUT).items()}
+        fractions = _numbers(_HOLD_OUT, _fraction)
         return hold_out(examples, fractions, groups=_groups(), seed=_SEED.value)
     if _FIRST.value:
-        return first(examples, {k: int(v) for k, v in _pairs(_FIRST).items()})
-    lists = {k: _lines(v) for k, v in _pairs(_SPLIT_FILES).items()}
-    return listed(examples, lists)
+        return first(examples, _numbers(_FIRST, int))
+    lists = {k: pathlib.Path(v).expanduser() for k, v in _pairs(_SPLIT_FILES).items()}
+    return listed(examples, {k: read_list(path) for k, path in lists.items()})
+
+
+def _numbers(flag: flags.FlagHolder[Any], number: Callable[[str], Any]) -> Any:
+    """The number for each split of a flag.
+
+    Raises:
+      ValueError: as ``_pairs``, or no such number.
+    """
+    numbers = {}
+    for split, text in _pairs(flag).items():
+        try:
+            numbers[split] = number(text)
+        except ValueError as error:
+            kind = "a whole number" if number is int else "a fraction, 0.2 or 20%"
+            message = f"--{flag.name}: {split}={text!r} is not {kind}"
+            raise ValueError(message) from error
+    return numbers
+
+
+def _fraction(text: str) -> float:
+    """Of "0.2" or "20%".
+
+    Raises:
+      ValueError: no number, or none above 0 and below 1.
+    """
+    fraction = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    if not 0 < fraction < 1:
+        raise ValueError(text)
+    return fraction
 
 
 def _renamed(splits: Mapping[str, Examples]) -> Mapping[str, Examples]:
@@ -271,11 +306,6 @@ def _pairs(flag: flags.FlagHolder[Any]) -> dict[str, str]:
     return pairs
 
 
-def _lines(path: str) -> list[str]:
-    lines = pathlib.Path(path).expanduser().read_text().splitlines()
-    return [line.strip() for line in lines if line.strip()]
-
-
 def _groups() -> np.ndarray | None:
     if _GROUP_BY.value is None:
         return None
@@ -294,7 +324,12 @@ def _fit() -> Fit | None:
         return None
     if len(_SHAPE.value) != 3:
         raise ValueError(f"--image_shape={_SHAPE.value}: three numbers, h,w,c")
-    h, w, c = map(int, _SHAPE.value)
+    try:
+        h, w, c = map(int, _SHAPE.value)
+    except ValueError as error:
+        raise ValueError(
+            f"--image_shape={_SHAPE.value}: three numbers, h,w,c"
+        ) from error
     resize: Any = _RESIZE.value
     return Fit(
         image_shape=(h, w, c),

@@ -5,6 +5,7 @@ never sees half of it, and a killed process leaves the old one as it was.
 """
 
 import contextlib
+import json
 import pathlib
 import uuid
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,15 @@ def write_arrays(path: pathlib.Path, arrays: Mapping[str, Any]) -> None:
     """Write an npz of these arrays, not compressed; makes the folder."""
     with _replace(path) as file:
         np.savez(file, **arrays)
+
+
+def read_object(path: pathlib.Path) -> dict[str, Any] | None:
+    """The JSON object of a file; None where there is none, or an empty one."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and found else None
 
 
 @contextlib.contextmanager

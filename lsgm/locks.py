@@ -28,13 +28,15 @@ class InUseError(RuntimeError):
 
 @contextlib.contextmanager
 def lock_file(path: pathlib.Path) -> Iterator[None]:
-    """Hold the lock ``path`` for the block; the file is removed at its end.
+    """Hold the lock ``path`` for the block; the file is removed at its end, and a
+    folder that was made for it if nothing else has come into it.
 
     A file system without locks gives a warning on stderr, and no protection.
 
     Raises:
       InUseError: another process holds it.
     """
+    made = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _acquire(path)
     try:
@@ -43,6 +45,9 @@ def lock_file(path: pathlib.Path) -> Iterator[None]:
         # Removed while it is held: who opened it before looks again.
         path.unlink(missing_ok=True)
         os.close(descriptor)
+        if made:
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
 
 
 def _acquire(path: pathlib.Path) -> int:

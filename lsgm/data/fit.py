@@ -26,6 +26,10 @@ class Fit:
     resize: Filter
     enlarge: bool = False
 
+    def __post_init__(self) -> None:
+        if fault := channel_fault(self.image_shape):
+            raise DataError("image_shape", self.image_shape, fault)
+
     def __call__(
         self, image: UInt8[np.ndarray, "..."], name: str
     ) -> UInt8[np.ndarray, "h w c"]:
@@ -41,6 +45,9 @@ class Fit:
         """Raise a DataError, naming the file, if ``shape`` cannot be fitted."""
         h, w, c = self.image_shape
         size = "x".join(map(str, shape))
+        if fault := channel_fault(shape):
+            message = f"{name} is {size}: {fault}"
+            raise DataError("image_shape", self.image_shape, message)
         # One channel to three loses nothing; three to one must be asked for.
         if shape[2] != c and shape[2] != 1 and not (self.grey and c == 1):
             hint = "; grey = True converts to one channel" if c == 1 else ""
@@ -67,6 +74,19 @@ class Fit:
             for channel in np.moveaxis(np.ascontiguousarray(image), 2, 0)
         ]
         return np.stack(channels, axis=2)
+
+
+def channel_fault(shape: tuple[int, ...]) -> str | None:
+    """Why (h, w, c) is no shape of a grey or colour image; None if it is one."""
+    if len(shape) != 3:
+        return f"{len(shape)} axes, expected h, w, c"
+    if shape[2] in (1, 3):
+        return None
+    if shape[0] in (1, 3):
+        return "looks channels-first (c, h, w): move the channels to the last axis"
+    if shape[2] in (2, 4):
+        return "has an alpha channel: blend it with a background first"
+    return f"has {shape[2]} channels, allowed are 1 and 3"
 
 
 def centre(height: int, width: int, h: int, w: int) -> tuple[int, int, int, int]:

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from lsgm.data.errors import DataError
 from lsgm.data.fit import Fit
 from lsgm.data.sources.base import Examples
+from lsgm.data.sources.labels import class_number
 
 READ_THREADS = 4
 
@@ -64,7 +66,7 @@ class Store:
         stored = dict(self.examples[i])
         image = self.fit(stored.pop("image"), self.examples.name(i))
         if "label" in stored:
-            stored["label"] = np.int32(stored["label"])
+            stored["label"] = _label(stored["label"], self.examples.name(i))
         return {"levels": image} | {k: np.asarray(v) for k, v in stored.items()}
 
     def _keep(self, i: int) -> None:
@@ -74,3 +76,10 @@ class Store:
 
     def _check(self, i: int) -> None:
         self.fit.check(self.examples.shape(i), self.examples.name(i))
+
+
+def _label(value: Any, name: str) -> np.int32:
+    try:
+        return class_number(value)
+    except ValueError as error:
+        raise DataError("label", name, str(error)) from error

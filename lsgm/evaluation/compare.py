@@ -11,7 +11,6 @@ it does not agree, there is no difference, but a warning.
 """
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -23,7 +22,7 @@ from lsgm.evaluation import parts
 from lsgm.evaluation.evaluate import CARD, MEASURES
 from lsgm.evaluation.measures.base import Measure
 from lsgm.evaluation.measures.pictures import SAMPLES
-from lsgm.files import write_file
+from lsgm.files import read_object, write_file
 from lsgm.reports.page import Figure, Metric, format_value
 from lsgm.reports.templates import render
 from lsgm.statistics.estimate import Estimate, estimate_mean
@@ -79,7 +78,9 @@ def read(folder: pathlib.Path) -> Evaluated:
     path = folder / "metrics.json"
     if not path.is_file():
         raise CompareError(f"{path}: no such file; evaluate that run first")
-    document = json.loads(path.read_text())
+    document = read_object(path)
+    if document is None or not isinstance(document.get(CARD), dict):
+        raise CompareError(f"{path} is damaged; evaluate that run again")
     card, classes = document.pop(CARD), document.pop(MEASURES, UNNAMED)
     try:
         measures = {
@@ -90,8 +91,14 @@ def read(folder: pathlib.Path) -> Evaluated:
         raise CompareError(f"{path}: {error}") from error
     values: dict[str, np.ndarray] = {}
     if (folder / "per_example.npz").is_file():
-        with np.load(folder / "per_example.npz") as file:
-            values = {name: file[name] for name in file.files}
+        try:
+            with np.load(folder / "per_example.npz") as file:
+                values = {name: file[name] for name in file.files}
+        except parts.DAMAGE as error:
+            message = (
+                f"{folder / 'per_example.npz'} is damaged; evaluate that run again"
+            )
+            raise CompareError(message) from error
     pictures = parts.read(
         folder / parts.FOLDER / "pictures.npz", card.get("card_sha256")
     )

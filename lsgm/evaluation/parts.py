@@ -24,7 +24,7 @@ FOLDER = "parts"
 HEAD = "head"
 Of = TypeVar("Of")
 # What NumPy, zip and JSON make of files that were cut or changed.
-_DAMAGE = (
+DAMAGE = (
     OSError,
     ValueError,
     KeyError,
@@ -106,11 +106,12 @@ def read(path: pathlib.Path, digest: str | None = None) -> Result | None:
     if not path.exists():
         return None
     try:
-        with np.load(path) as file:
+        with path.open("rb") as opened, np.load(opened) as file:
+            # Opened here: NumPy leaves a file that is no zip to the collector.
             if digest not in (None, json.loads(file[HEAD].tobytes())["digest"]):
                 return None
         return _read(path)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         warn(f"{path} is damaged, and not used: {error}")
         return None
 

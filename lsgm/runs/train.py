@@ -19,7 +19,7 @@ from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from lsgm.evaluation import monitor
-from lsgm.files import write_file
+from lsgm.files import read_object, write_file
 from lsgm.locks import lock_file
 from lsgm.runs.experiment import Experiment, name_data_keys
 from lsgm.runs.stored import resolve
@@ -35,7 +35,6 @@ from lsgm.training.checkpoints import (
     Snapshot,
     describe_run,
     read_config,
-    read_object,
 )
 from lsgm.training.guard import (
     DivergedError,

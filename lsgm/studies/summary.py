@@ -2,19 +2,20 @@
 (``lsgm.statistics.estimate``), which few seeds make wide."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from lsgm.files import read_object
 from lsgm.statistics.estimate import Estimate, estimate_mean
 from lsgm.studies.budget import Sizes, sizes
 from lsgm.studies.jobs import RUNS
 from lsgm.studies.measures import MEASURES, Outcome, skipped_updates
 from lsgm.studies.study import Study, StudyRun
 from lsgm.studies.work import METRICS
+from lsgm.terminal import warn
 from lsgm.training.records import read_records
 
 
@@ -96,9 +97,13 @@ def read(
     path = folder / METRICS
     if not path.exists():
         return None
+    metrics = read_object(path)
+    if metrics is None:
+        warn(f"{path} is damaged, and left out")
+        return None
     order = config["stage_order"]
     return Outcome(
-        metrics=json.loads(path.read_text()),
+        metrics=metrics,
         sizes=size,
         skipped=sum(
             skipped_updates(read_records(folder / name / "metrics.jsonl"))

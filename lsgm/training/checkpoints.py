@@ -32,7 +32,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 import lsgm
-from lsgm.files import write_file
+from lsgm.files import read_object, write_file
 from lsgm.terminal import warn
 from lsgm.training import integrity
 from lsgm.training.integrity import CheckpointError, CorruptError
@@ -347,15 +347,6 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any] | None:
         with contextlib.suppress(CheckpointError):
             return integrity.read_meta(folder)["config"]
     return None
-
-
-def read_object(path: pathlib.Path) -> dict[str, Any] | None:
-    """The JSON object of a file; None where there is none, or an empty one."""
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) and found else None
 
 
 def _modified(path: pathlib.Path) -> float:

@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from jaxtyping import TypeCheckError
 from PIL import Image
 
 from lsgm.data.errors import DataError
 from lsgm.data.images import Images
-from lsgm.data.sources import lmdb_source, parquet
+from lsgm.data.sources import image_file, lmdb_source, parquet
 from lsgm.data.sources.cifar import CIFAR10
 from lsgm.data.sources.image_folder import ImageFolder
 from lsgm.data.sources.image_zip import ImageZip
@@ -23,7 +24,7 @@ from lsgm.data.sources.layout import split_words, without_common_folder
 from lsgm.data.sources.lmdb_source import LMDB
 from lsgm.data.sources.parquet import Parquet
 from lsgm.data.sources.tf_example import Example
-from lsgm.data.sources.tfrecord import TFRecord, masked
+from lsgm.data.sources.tfrecord import TFRecord, image_of, masked
 
 X = np.random.default_rng(0).integers(0, 256, (7, 256, 256, 3)).astype(np.uint8)
 Y = np.array([1, 0, 2, 1, 0, 2, 1])
@@ -198,6 +199,60 @@ def test_lmdb(tmp_path):
     assert alone.open("train").name(6).endswith("train.lmdb/11")
 
 
+def test_raw_pixels_that_begin_like_a_file(tmp_path):
+    """One value of many; and files whose length is that of pixels are files."""
+    lmdb = pytest.importorskip("lmdb")
+    small = X[:, :16, :16].copy()
+    small[2, 0, 0] = 0xFF, 0xD8, 0xFF
+    small[3].reshape(-1)[:8] = list(b"\x89PNG\r\n\x1a\n")
+    files = [file + bytes(-len(file) % 768) for file in map(png, small)]
+    assert len({len(file) for file in files}) == 1
+    for name, values in {"train": small, "test": files}.items():
+        path = str(tmp_path / f"{name}.lmdb")
+        with lmdb.open(path, map_size=2**24, subdir=False) as base:
+            with base.begin(write=True) as transaction:
+                for i, value in enumerate(values):
+                    raw = value.tobytes() if name == "train" else value
+                    transaction.put(str(i).encode(), raw)
+    for split in ("train", "test"):
+        examples = LMDB(root=str(tmp_path)).open(split)
+        found = [examples[i]["image"] for i in range(7)]
+        np.testing.assert_array_equal(found, small)
+
+
+@pytest.mark.parametrize(
+    "shape, expected",
+    [((5, 7, 3), None), ((3, 5, 7), 0), ((1, 3, 3), 0), ((3, 3, 1), None)],
+)
+def test_axes_of_raw_records(shape, expected):
+    image = X.reshape(-1)[: np.prod(shape)].reshape(shape)
+    found = image_of({"data": [image.tobytes()], "shape": list(shape)})
+    last = image if expected is None else np.moveaxis(image, expected, 2)
+    np.testing.assert_array_equal(found, last)
+
+
+@pytest.mark.parametrize(
+    "features, words",
+    [
+        ({"data": [bytes(64)], "shape": [4, 4, 4]}, "neither"),
+        ({"data": [bytes(48)], "shape": [-1, 4, 3]}, "neither"),
+        ({"image": [7]}, "holds numbers"),
+        ({"data": [bytes(64)], "shape": [4, 4, 3]}, "cannot reshape"),
+    ],
+)
+def test_odd_records(features, words):
+    with pytest.raises(ValueError, match=words):
+        image_of(features)
+
+
+@pytest.mark.parametrize("label", [2**40, -1, [0, 1], b"cat"])
+def test_odd_labels_of_records(tmp_path, label):
+    path = tmp_path / "train.tfrecord"
+    tfrecord(path, [example(image=PNG[0], label=label)])
+    source = TFRecord(root=str(path), labels=True)
+    fails(source, f"{path}[0] has no readable label", "is no class number")
+
+
 def test_lmdb_missing_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "lmdb", None)
     lmdb_source.opened.cache_clear()
@@ -283,9 +338,44 @@ def test_damaged_parquet(tmp_path):
     fails(Parquet(root=str(tmp_path), labels=True), path, "no column 'label'")
     fails(Parquet(root=str(tmp_path)), path, "row 0", "unreadable image")
     parquet.row_group.cache_clear()
-    images = [{"bytes": None, "path": "a.png"}]
+    images = [{"bytes": None, "path": None}, {"bytes": b"", "path": "a"}]
     pq.write_table(pa.table({"image": images}), path)
     fails(Parquet(root=str(tmp_path)), path, "holds no bytes")
+
+
+@pytest.mark.parametrize("struct", [False, True])
+def test_paths_in_parquet_are_not_followed(tmp_path, struct):
+    """Unless the user names a folder, and then only inside it."""
+    inside, outside = tmp_path / "images" / "1.png", tmp_path / "secret.png"
+    inside.parent.mkdir()
+    inside.write_bytes(PNG[1])
+    outside.write_bytes(PNG[2])
+    (tmp_path / "images" / "link.png").symlink_to(outside)
+    images = str(inside.parent)
+
+    def written(path):
+        parquet.row_group.cache_clear()
+        value = {"bytes": None, "path": path} if struct else path
+        pq.write_table(pa.table({"image": [value]}), tmp_path / "train.parquet")
+        return Parquet(root=str(tmp_path), image_root=images)
+
+    source = written(str(outside))
+    fails(dataclasses.replace(source, image_root=""), "row 0", "but a path")
+    fails(source, "leads out of it")
+    fails(written("../secret.png"), "leads out of it")
+    fails(written("link.png"), "leads out of it")
+    fails(written("gone.png"), "no such file")
+    for path in ("1.png", str(inside)):
+        examples = written(path).open("train")
+        np.testing.assert_array_equal(examples[0]["image"], X[1])
+        assert examples.shape(0) == X[1].shape
+
+
+@pytest.mark.parametrize("value", ["/etc/hostname", 7, None])
+def test_only_paths_and_bytes_are_opened(value):
+    # The suite's checks of types come before those of the function.
+    with pytest.raises((DataError, TypeCheckError)):
+        image_file.pixels(value, "a")
 
 
 @pytest.mark.parametrize("cls", [ImageZip, Parquet, TFRecord, LMDB])

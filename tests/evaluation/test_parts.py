@@ -55,6 +55,36 @@ def test_a_killed_evaluation_goes_on(tmp_path):
     assert calls[3:] == ["first", "second"]
 
 
+@pytest.mark.parametrize("how", ["emptied", "cut", "flipped", "json", "another file"])
+def test_damaged_result_is_computed_again(tmp_path, capsys, how):
+    path = tmp_path / "x.npz"
+    parts.write(path, FULL, "a")
+    content = bytearray(path.read_bytes())
+    if how == "emptied":
+        content.clear()
+    elif how == "cut":
+        del content[len(content) // 2 :]
+    elif how == "flipped":
+        content[content.index(b"nats")] ^= 1  # In the words; zip has a CRC-32.
+    elif how == "json":
+        np.savez(path, **{parts.HEAD: np.frombuffer(b"[]", np.uint8)})
+        content = path.read_bytes()
+    else:
+        content = b"\0" * 100
+    path.write_bytes(content)
+    calls = []
+
+    def part(of):
+        calls.append(of)
+        return FULL
+
+    same(parts.run({"x": part}, 5, "a", tmp_path, print)["x"], FULL)
+    assert calls == [5]
+    assert f"{path} is damaged, and not used" in capsys.readouterr().err
+    assert parts.run({"x": part}, 5, "a", tmp_path, print)["x"] is not None
+    assert calls == [5]
+
+
 def test_half_a_file_is_no_result(tmp_path, monkeypatch):
     def killed(file, **arrays):
         file.write(b"half")

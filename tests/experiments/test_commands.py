@@ -74,6 +74,21 @@ def test_a_killed_training_goes_on_bit_for_bit(command, tmp_path, trained):
         assert [r["step"] for r in records[0] if "nelbo" in r] == [2, 4]
 
 
+def test_one_sigterm_ends_a_training_with_its_status(tmp_path):
+    """What is done is saved, and no further stage is begun."""
+    workdir, log = tmp_path / "run", tmp_path / "log.txt"
+    words = ["experiments.train", commands.TINY, f"--workdir={workdir}"]
+    process = commands.start(words, log)
+    while "compiling" not in (log.read_text() if log.exists() else ""):
+        assert process.is_alive(), log.read_text()
+        time.sleep(0.02)
+    process.terminate()
+    assert commands.finish(process) == 128 + signal.SIGTERM, log.read_text()
+    assert "The same command goes on from there." in log.read_text()
+    assert not (workdir / "lsgm").exists()
+    assert not (workdir / train.LOCK).exists()
+
+
 def test_sample_writes_images_and_calls(command, tmp_path, trained):
     words = (f"--checkpoint={trained}", f"--out={tmp_path}", "--batch_size=4")
     said = command("sample", *words, "--num_samples=6")

@@ -122,7 +122,7 @@ class Quadratics(Objective):
     def draw(self, key, num, axis=None):
         return ObjectiveDraws(noise=(), prior=None, dropout=None)
 
-    def __call__(self, params, mutables, x, draws, step, axis=None, averaged=None):
+    def __call__(self, params, mutables, x, draws, step, axis=None, *others):
         a, b = params["vae"]["a"], params["prior"]["b"]
         losses = {
             "vae": 0.5 * (a - jnp.mean(x)) ** 2 + 3 * a * b,
@@ -153,8 +153,8 @@ def test_updates_are_those_of_hand_made_gradients(kind, b):
     optimizers = stage.transformations()
     state = states.create(jax.random.key(1), params, {}, optimizers, ())
     update = make_update(objective, optimizers, stage.ema, AXIS)
-    levels = small.levels() * 0
-    new, metrics = on_devices(update, 1)(state, levels.at[0].set(1))
+    levels = small.batch()["levels"] * 0
+    new, metrics = on_devices(update, 1)(state, {"levels": levels.at[0].set(1)})
     assert metrics["skipped"] == 0
     assert new.params["vae"]["a"] == pytest.approx(0.925, rel=1e-6)
     assert new.params["prior"]["b"] == pytest.approx(b, rel=1e-6)

@@ -30,6 +30,7 @@ from tqdm import tqdm
 from lsgm.data.errors import DataError
 from lsgm.data.fit import Fit
 from lsgm.data.sources.base import Examples
+from lsgm.data.sources.labels import class_number
 
 PART_BYTES = 2**25
 PART_EXAMPLES = 4096
@@ -83,8 +84,8 @@ class PartEncoder:
         """Write the file of a part; returns how many examples it covers.
 
         Raises:
-          DataError: an image does not fit, or is unreadable and not to be skipped.
-          ValueError: a negative label.
+          DataError: an image does not fit, or is unreadable and not to be skipped; a
+            label is no class number.
         """
         partial = self.folder / f"{part.file}.{os.getpid()}"
         examples: dict[str, Any] = {}
@@ -102,7 +103,8 @@ class PartEncoder:
                 image = self.fit(example["image"], self.splits[part.split].name(i))
                 # A fixed date: the same bytes whenever it is written.
                 file.writestr(zipfile.ZipInfo(_entry(i)), png(image))
-                examples[str(i)] = {"sha256": digest(image)} | _label(example)
+                label = _label(example, self.splits[part.split].name(i))
+                examples[str(i)] = {"sha256": digest(image)} | label
             record = {"examples": examples, "skipped": skipped}
             file.writestr(zipfile.ZipInfo(RECORD), json.dumps(record))
         partial.replace(self.folder / part.file)
@@ -113,7 +115,7 @@ def encode(encoder: PartEncoder, num_processes: int, title: str) -> int:
     """Encode the parts that are missing; returns how many examples they cover.
 
     Raises:
-      DataError, ValueError: as ``PartEncoder.encode``; finished parts stay.
+      DataError: as ``PartEncoder.encode``; finished parts stay.
     """
     parts = encoder.parts()
     todo = [part for part in parts if not (encoder.folder / part.file).exists()]
@@ -155,13 +157,13 @@ def _entry(i: int) -> str:
     return f"{i:09d}.png"
 
 
-def _label(example: Mapping[str, Any]) -> dict[str, int]:
+def _label(example: Mapping[str, Any], name: str) -> dict[str, int]:
     if "label" not in example:
         return {}
-    label = int(example["label"])
-    if label < 0:
-        raise ValueError(f"labels must not be negative, one is {label}")
-    return {"label": label}
+    try:
+        return {"label": int(class_number(example["label"]))}
+    except ValueError as error:
+        raise DataError("label", name, str(error)) from error
 
 
 def _each(encoder: PartEncoder, todo: list[Part], num_processes: int) -> Iterator[int]:

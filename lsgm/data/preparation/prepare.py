@@ -74,8 +74,9 @@ def prepare(
       about: what ``preparation.json`` is to say of the images' origin.
 
     Raises:
-      DataError: an image that does not fit, or is unreadable; names the file.
-      ValueError: no split, an empty one, a negative label, or another preparation
+      DataError: an image that does not fit, or is unreadable, or a label that is no
+        class number; names the file.
+      ValueError: no split, an empty one, or another preparation
         of that version is unfinished.
       FileExistsError: that version of the set is there already.
     """

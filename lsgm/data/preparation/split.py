@@ -5,11 +5,13 @@ example is in two parts.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from lsgm.data.preparation.lists import comparable
 from lsgm.data.sources.base import Examples
 
 
@@ -43,6 +45,8 @@ def hold_out(
     """Split at random into "train" and held-out parts of about these fractions.
 
     Args:
+      fractions: above 0 and below 1; "train" has the rest, and if it is given, all
+        together have to be 1.
       groups: [n] numbers; examples of one group stay in one split, so that
         near-copies (an emoji in another skin tone) cannot leak into the test.
 
@@ -50,6 +54,12 @@ def hold_out(
       ValueError: fractions that leave nothing to a split, or another number of
         groups than of examples.
     """
+    total = sum(fractions.values())
+    if not all(0 < fraction < 1 for fraction in fractions.values()):
+        raise ValueError(f"{dict(fractions)}: a fraction is above 0 and below 1")
+    if "train" in fractions and not math.isclose(total, 1):
+        raise ValueError(f"{dict(fractions)}: with train, they must be 1 in all")
+    fractions = {k: f for k, f in fractions.items() if k != "train"}
     groups = np.arange(len(examples)) if groups is None else groups
     if groups.shape != (len(examples),):
         raise ValueError(f"groups {list(groups.shape)} of {len(examples)} examples")
@@ -89,7 +99,8 @@ def listed(examples: Examples, lists: Mapping[str, Sequence[str]]) -> dict[str, 
 
     Args:
       lists: "7.png" or "faces/7.png" names the one example whose path is, or ends
-        in "/" and, that; examples in no list are left out.
+        in "/" and, that, where "\\" is "/" and an accent is a letter's, however
+        it is encoded; examples in no list are left out.
 
     Raises:
       ValueError: an empty list, or a line that names no example, several, or one
@@ -97,23 +108,35 @@ def listed(examples: Examples, lists: Mapping[str, Sequence[str]]) -> dict[str, 
     """
     by_file: dict[str, list[int]] = {}
     for i in range(len(examples)):
-        by_file.setdefault(examples.name(i).rpartition("/")[2], []).append(i)
+        file = comparable(examples.name(i)).rpartition("/")[2]
+        by_file.setdefault(file, []).append(i)
     seen: set[int] = set()
     parts = {}
     for split, lines in lists.items():
-        found = {_only(examples, by_file, line) for line in lines}
-        if not found or len(found) < len(lines) or found & seen:
-            raise ValueError(f"the list of {split} is empty or names an example twice")
-        seen |= found
+        found: set[int] = set()
+        for line in lines:
+            i = _only(examples, by_file, line)
+            if i in seen:
+                message = f"the list of {split} names {line!r} twice, or another does"
+                raise ValueError(message)
+            found.add(i)
+            seen.add(i)
+        if not found:
+            raise ValueError(f"the list of {split} is empty")
         parts[split] = Subset(examples=examples, indices=np.array(sorted(found)))
     return parts
 
 
 def _only(examples: Examples, by_file: Mapping[str, list[int]], line: str) -> int:
     """The one example that a line names."""
-    candidates = by_file.get(line.rpartition("/")[2], [])
-    end = "/" + line.lstrip("./")
-    found = [i for i in candidates if ("/" + examples.name(i)).endswith(end)]
+    end = "/" + comparable(line).lstrip("/")
+    candidates = by_file.get(end.rpartition("/")[2], [])
+    found = [
+        i for i in candidates if ("/" + comparable(examples.name(i))).endswith(end)
+    ]
+    if len(found) > 1:  # names that differ only in how they are encoded
+        exact = [i for i in found if ("/" + examples.name(i)).endswith("/" + line)]
+        found = exact if len(exact) == 1 else found
     if len(found) != 1:
         raise ValueError(f"{line!r} names {len(found)} of the examples, not one")
     return found[0]

@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 
 from lsgm.data.errors import DataError
+from lsgm.data.fit import channel_fault
 from lsgm.data.sources.base import require_split
+from lsgm.data.sources.labels import class_number, class_numbers_by_row
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -20,6 +22,14 @@ class ArrayExamples:
     labels: Integer[np.ndarray, " n"] | None = None
     place: str
 
+    def __post_init__(self) -> None:
+        if self.labels is None:
+            return
+        try:
+            class_numbers_by_row(self.labels)
+        except ValueError as error:
+            raise DataError("labels", self.place, str(error)) from error
+
     def __len__(self) -> int:
         return len(self.images)
 
@@ -27,7 +37,7 @@ class ArrayExamples:
         image = {"image": self.images[i]}
         if self.labels is None:
             return image
-        return image | {"label": np.int32(self.labels[i])}
+        return image | {"label": class_number(self.labels[i])}
 
     def shape(self, i: int) -> tuple[int, int, int]:
         _, h, w, c = self.images.shape
@@ -39,7 +49,8 @@ class ArrayExamples:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Npz:
-    """One npz file per split: ``x`` uint8 [n h w] or [n h w c], perhaps ``y`` [n].
+    """One npz file per split: ``x`` uint8 [n h w] or [n h w c], c 1 or 3, perhaps
+    ``y`` [n] or [n 1].
 
     An empty path says that the split does not exist.
     """
@@ -82,14 +93,25 @@ def read_npz(path: pathlib.Path, split: str) -> tuple[np.ndarray, np.ndarray | N
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or not len(images):
         message = f"'x' must be uint8 [n h w] or [n h w c], is {_describe(images)}"
         raise DataError(split, str(path), message)
-    if labels is not None and not _fits(labels, len(images)):
+    if images.ndim == 3 and images.shape[2] == 3:
+        message = f"'x' {_describe(images)} looks like one image: [n h w c], please"
+        raise DataError(split, str(path), message)
+    images = images if images.ndim == 4 else images[..., None]
+    if fault := channel_fault(images.shape[1:]):
+        raise DataError(split, str(path), f"'x' {_describe(images)}: {fault}")
+    if labels is None:
+        return images, None
+    if not _fits(labels, len(images)):
         message = f"'y' must be {len(images)} integers, is {_describe(labels)}"
         raise DataError(split, str(path), message)
-    return images if images.ndim == 4 else images[..., None], labels
+    try:
+        return images, class_numbers_by_row(labels)
+    except ValueError as error:
+        raise DataError(split, str(path), f"'y', {error}") from error
 
 
 def _fits(labels: np.ndarray, n: int) -> bool:
-    return labels.shape == (n,) and np.issubdtype(labels.dtype, np.integer)
+    return labels.shape in ((n,), (n, 1)) and np.issubdtype(labels.dtype, np.integer)
 
 
 def _describe(array: np.ndarray) -> str:

@@ -6,6 +6,7 @@ than 8 bits per channel, more than one frame.
 """
 
 import io
+import pathlib
 import re
 from typing import Any
 
@@ -58,9 +59,13 @@ class Opened:
     """A file, or its bytes, as a Pillow image; what goes wrong while it is open names
     the file."""
 
-    def __init__(self, file: str | bytes, name: str):
+    def __init__(self, file: pathlib.Path | bytes, name: str):
         self.file = io.BytesIO(file) if isinstance(file, bytes) else file
         self.name = name
+        # Stored text is never taken for the path of a file.
+        if not isinstance(file, pathlib.Path | bytes):
+            message = f"holds {type(file).__name__}, not the bytes of an image"
+            raise DataError("root", name, message)
 
     def __enter__(self) -> Image.Image:
         try:
@@ -111,7 +116,7 @@ class Opened:
         return DataError("root", self.name, f"unreadable image: {error}")
 
 
-def pixels(file: str | bytes, name: str) -> UInt8[np.ndarray, "h w c"]:
+def pixels(file: pathlib.Path | bytes, name: str) -> UInt8[np.ndarray, "h w c"]:
     """The decoded image.
 
     Raises:
@@ -128,7 +133,7 @@ def pixels(file: str | bytes, name: str) -> UInt8[np.ndarray, "h w c"]:
         return array[..., None] if mode == "L" else array
 
 
-def shape(file: str | bytes, name: str) -> tuple[int, int, int]:
+def shape(file: pathlib.Path | bytes, name: str) -> tuple[int, int, int]:
     """(h, w, c) of the decoded image, from its header alone.
 
     Raises:

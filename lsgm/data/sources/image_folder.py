@@ -39,8 +39,8 @@ class FolderExamples(StoredExamples):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def stored(self, i: int) -> str:
-        return self.paths[i]
+    def stored(self, i: int) -> pathlib.Path:
+        return pathlib.Path(self.paths[i])
 
     def name(self, i: int) -> str:
         return self.paths[i]

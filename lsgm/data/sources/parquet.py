@@ -3,8 +3,9 @@
     data/train-00000-of-00004.parquet ...     image: struct{bytes, path} or binary
                                               label: integer, perhaps
 
-Row groups are read one at a time, so reading in order is fast and reading in a
-random order is not: prepare a large set before training on it.
+Only bytes that the file itself holds are read, unless ``image_root`` names the folder
+that its paths lead into. Row groups are read one at a time, so reading in order is
+fast and reading in a random order is not: prepare a large set before training on it.
 """
 
 import dataclasses
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 
 from lsgm.data.errors import DataError
 from lsgm.data.sources.base import require_split
+from lsgm.data.sources.labels import class_numbers_by_row
 from lsgm.data.sources.layout import HINT, files_by_split, holder_notes
 from lsgm.data.sources.stored import StoredExamples
 
@@ -35,26 +37,46 @@ class ParquetExamples(StoredExamples):
     starts: np.ndarray
     column: str
     labels: np.ndarray | None
+    image_root: str = ""
 
     def __len__(self) -> int:
         return int(self.starts[-1])
 
-    def stored(self, i: int) -> bytes:
+    def stored(self, i: int) -> bytes | pathlib.Path:
         g, row = self._place(i)
         try:
             value = row_group(*self.groups[g], self.column)[row].as_py()
         except (pa.ArrowException, OSError) as error:
             message = f"unreadable: {error}"
             raise DataError("root", self.name(i), message) from error
-        value = value.get("bytes") if isinstance(value, dict) else value
-        if value is None:
+        if isinstance(value, dict):
+            found = value.get("bytes")
+            value = value.get("path") if found is None else found
+        if isinstance(value, bytes):
+            return value
+        if not isinstance(value, str):
             raise DataError("root", self.name(i), "holds no bytes")
-        return value
+        return self._file(value, i)
 
     def name(self, i: int) -> str:
         g, row = self._place(i)
         file, number = self.groups[g]
         return f"{file}[row group {number}, row {row}]"
+
+    def _file(self, path: str, i: int) -> pathlib.Path:
+        """The file below ``image_root`` that a stored path names."""
+        if not self.image_root:
+            message = "holds no bytes but a path: image_root names the folder of paths"
+            raise DataError("root", self.name(i), message)
+        root = pathlib.Path(self.image_root).expanduser().resolve()
+        file = (root / path).resolve()
+        if not file.is_relative_to(root):
+            message = f"{self.name(i)} leads out of it, to {path!r}"
+            raise DataError("image_root", self.image_root, message)
+        if not file.is_file():
+            message = f"{self.name(i)} names {path!r}, and no such file is there"
+            raise DataError("image_root", self.image_root, message)
+        return file
 
     def _place(self, i: int) -> tuple[int, int]:
         g = int(np.searchsorted(self.starts, i, side="right")) - 1
@@ -69,6 +91,8 @@ class Parquet:
       root: folder, or one file; ``~`` is expanded.
       labels: read the column "label" too.
       flat: file names say no split; everything is split "train".
+      image_root: the folder that paths in the image column lead into, where the
+        column holds paths instead of bytes; empty refuses paths.
     """
 
     prepared: ClassVar[bool] = False
@@ -76,6 +100,7 @@ class Parquet:
     root: str
     labels: bool = False
     flat: bool = False
+    image_root: str = ""
 
     def splits(self) -> tuple[str, ...]:
         return tuple(self._files())
@@ -93,6 +118,7 @@ class Parquet:
             starts=np.cumsum([0, *rows]),
             column=_image_column(heads),
             labels=_labels(heads) if self.labels else None,
+            image_root=self.image_root,
         )
 
     def notes(self) -> list[str]:
@@ -150,8 +176,18 @@ def _labels(heads: Sequence[Head]) -> np.ndarray:
         if LABEL_COLUMN not in head.columns:
             message = f"{head.file} has no column 'label', but {head.columns}"
             raise DataError("labels", True, message)
-    parts = [pq.read_table(h.file, columns=[LABEL_COLUMN]) for h in heads]
-    return pa.concat_tables(parts).column(LABEL_COLUMN).to_numpy()
+    return np.concatenate([_labels_of(head.file) for head in heads])
+
+
+def _labels_of(file: str) -> np.ndarray:
+    column = pq.read_table(file, columns=[LABEL_COLUMN]).column(LABEL_COLUMN)
+    whole = pa.types.is_integer(column.type) and not column.null_count
+    try:
+        # Arrow turns integers beside nulls into floats.
+        return class_numbers_by_row(column.to_numpy() if whole else column.to_pylist())
+    except ValueError as error:
+        message = f"{file}, column 'label', {error}"
+        raise DataError("labels", True, message) from error
 
 
 def _is_parquet(path: pathlib.Path) -> bool:

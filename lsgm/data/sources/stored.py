@@ -1,11 +1,13 @@
 """Examples of which each is stored by itself, as a file or the bytes of one."""
 
 import abc
+import pathlib
 from typing import Any
 
 import numpy as np
 
 from lsgm.data.sources import image_file
+from lsgm.data.sources.labels import class_number
 
 
 class StoredExamples(abc.ABC):
@@ -23,8 +25,8 @@ class StoredExamples(abc.ABC):
     def __len__(self) -> int: ...
 
     @abc.abstractmethod
-    def stored(self, i: int) -> str | bytes | np.ndarray:
-        """A path to, or the bytes of, an encoded image; or pixels uint8 [h w c].
+    def stored(self, i: int) -> pathlib.Path | bytes | np.ndarray:
+        """The path of, or the bytes of, an encoded image; or pixels uint8 [h w c].
 
         Raises:
           DataError: unreadable; names the example.
@@ -40,7 +42,7 @@ class StoredExamples(abc.ABC):
             stored = image_file.pixels(stored, self.name(i))
         if self.labels is None:
             return {"image": stored}
-        return {"image": stored, "label": np.int32(self.labels[i])}
+        return {"image": stored, "label": class_number(self.labels[i])}
 
     def shape(self, i: int) -> tuple[int, int, int]:
         """(h, w, c), of encoded images from the header alone."""

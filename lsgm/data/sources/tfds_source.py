@@ -8,11 +8,11 @@ import dataclasses
 import pathlib
 from typing import Any, ClassVar
 
-import numpy as np
 from tensorflow_datasets.core import constants, file_adapters, read_only_builder
 
 from lsgm.data.errors import DataError
 from lsgm.data.sources.base import require_split
+from lsgm.data.sources.labels import class_number
 
 PREPARE = (
     "prepare it with `python -m experiments.prepare_data` from local files, or, in an "
@@ -37,7 +37,11 @@ class TFDSExamples:
         stored = self.data[i]
         example = {"image": stored["image"]}
         if self.labelled:
-            example["label"] = np.int32(stored["label"])
+            try:
+                example["label"] = class_number(stored["label"])
+            except ValueError as error:
+                message = f"{self.name(i)}: label {error}"
+                raise DataError("dataset", self.place, message) from error
         return example
 
     def shape(self, i: int) -> tuple[int, int, int]:

@@ -26,6 +26,7 @@ from google.protobuf.message import DecodeError
 from lsgm.data.errors import DataError
 from lsgm.data.sources import tf_example
 from lsgm.data.sources.base import require_split
+from lsgm.data.sources.labels import class_number
 from lsgm.data.sources.layout import HINT, files_by_split, holder_notes
 from lsgm.data.sources.stored import StoredExamples
 from lsgm.optional import MissingExtra, require
@@ -159,14 +160,21 @@ def image_of(features: Mapping[str, list[Any]]) -> bytes | np.ndarray:
     """
     for name in ENCODED:
         if features.get(name):
-            return features[name][0]
+            (value,) = features[name]
+            if not isinstance(value, bytes):
+                raise ValueError(f"{name!r} holds numbers, not an encoded image")
+            return value
     if not features.get("data") or len(features.get("shape", ())) != 3:
         found = ", ".join(sorted(features))
         message = "expected 'image/encoded', 'image', or 'data' with 'shape'"
         raise ValueError(f"{message}, found {found}")
-    a, b, c = features["shape"]
+    a, b, c = shape = features["shape"]
+    # Both ends may be 1 or 3; then the image is the square one.
+    first = a in (1, 3) and (c not in (1, 3) or (a != b and b == c))
+    if min(shape) < 1 or not (first or c in (1, 3)):
+        raise ValueError(f"shape {shape} is neither [h, w, c] nor [c, h, w], c 1 or 3")
     image = np.frombuffer(features["data"][0], np.uint8).reshape(a, b, c)
-    return image if c in (1, 3) else np.moveaxis(image, 0, 2)
+    return np.moveaxis(image, 0, 2) if first else image
 
 
 def _labels(examples: TFRecordExamples) -> np.ndarray:
@@ -174,12 +182,12 @@ def _labels(examples: TFRecordExamples) -> np.ndarray:
     for i in range(len(examples)):
         try:
             features = examples.features(i)
-            (label,) = next(features[name] for name in LABELS if name in features)
+            label = next(features[name] for name in LABELS if name in features)
+            labels.append(class_number(label[0] if len(label) == 1 else label))
         except (ValueError, DecodeError, OSError, StopIteration) as error:
             message = f"{examples.name(i)} has no readable label: {error}"
             raise DataError("labels", True, message) from error
-        labels.append(label)
-    return np.array(labels, np.int64)
+    return np.array(labels, np.int32)
 
 
 def masked(data: bytes, path: str) -> int:

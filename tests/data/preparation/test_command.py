@@ -94,3 +94,33 @@ def test_small_pictures_are_not_enlarged_unasked(prepare, tmp_path):
     status, said = prepare(root, *flags)
     assert status == 1 and "too small; --enlarge enlarges it" in said
     assert prepare(root, *flags, "--enlarge")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "flag, words",
+    [
+        ("--first=train=3,test", "--first: 'test' is incomplete"),
+        ("--first=train=3.5", "--first: train='3.5' is not a whole number"),
+        ("--first=val=1,validation=2", "'validation=2' gives split 'validation' twice"),
+        ("--hold_out=test=20", "test='20' is not a fraction, 0.2 or 20%"),
+        ("--hold_out=test=nan", "test='nan' is not a fraction"),
+        ("--image_shape=a,b,c", "three numbers, h,w,c"),
+        ("--name=b", "--flat takes all as train"),
+    ],
+)
+def test_wrong_rules(prepare, tmp_path, flag, words):
+    """One line at the end, which names the flag."""
+    root = images(tmp_path / "r", a=4)
+    rule = () if flag.startswith(("--first", "--hold", "--name")) else ("--flat",)
+    status, said = prepare(root, flag, *rule)
+    assert status == 1 and words in said and "Traceback" not in said
+    assert said.splitlines()[-1].startswith("error: ")
+
+
+def test_percent_and_lists(prepare, tmp_path):
+    root = images(tmp_path / "r", a=10)
+    assert prepare(root, "--hold_out=test=20%")[0] == 0
+    assert sizes(tmp_path) == {"train": 8, "test": 2}
+    (tmp_path / "l.txt").write_bytes("a\\3.png\r\na\\4.png".encode("utf-16"))
+    status, said = prepare(root, f"--split_files=Test={tmp_path / 'l.txt'}", "--name=b")
+    assert status == 0 and "test: 2 images" in said

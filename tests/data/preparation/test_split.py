@@ -70,6 +70,29 @@ def test_hold_out_wants_a_group_for_each():
         hold_out(examples(4), {"test": 0.5}, groups=np.arange(3))
 
 
+@pytest.mark.parametrize(
+    "fractions, words",
+    [
+        ({"test": float("nan")}, "above 0 and below 1"),
+        ({"test": 20.0}, "above 0 and below 1"),
+        ({"test": -0.1}, "above 0 and below 1"),
+        ({"train": 0.5, "test": 0.2}, "must be 1 in all"),
+    ],
+)
+def test_wrong_fractions(fractions, words):
+    with pytest.raises(ValueError, match=words):
+        hold_out(examples(10), fractions)
+
+
+def test_fraction_of_train():
+    """Given or not, train is what is left."""
+    both, one = (
+        indices(hold_out(examples(10), fractions))
+        for fractions in ({"train": 0.7, "test": 0.3}, {"test": 0.3})
+    )
+    assert both == one
+
+
 @given(st.permutations(range(20)), st.integers(1, 18), st.integers(1, 18))
 def test_lists_name_their_files(order, a, b):
     """By the end of the path, in any order of lines; the rest is left out."""
@@ -92,6 +115,8 @@ def test_lists_name_their_files(order, a, b):
         ({"train": ["a/0.png", "/d/a/0.png"]}, "twice"),
         ({"train": ["a/0.png"], "test": ["a/0.png"]}, "test.*twice"),
         ({"train": []}, "empty"),
+        ({"train": ["a\\0.png", "./a/0.png"]}, "names './a/0.png' twice"),
+        ({"train": ["../1.png"]}, "names 0"),
         ({"train": ["ta/0.png", "1.png"]}, "names 0"),
     ],
 )

@@ -27,6 +27,12 @@ def test_round_trip(tmp_path, shape):
     np.testing.assert_array_equal(batch["label"], Y)
 
 
+def test_labels_in_a_column(tmp_path):
+    path = written(tmp_path / "a.npz", x=X, y=Y[:, None])
+    labels = Npz(train=path).open("train").labels
+    assert labels is not None and labels.tolist() == Y.tolist()
+
+
 def test_labels_are_optional(tmp_path):
     source = Npz(test=written(tmp_path / "a.npz", x=X))
     example = Images(source=source, image_shape=(2, 2, 1)).example("test", 4)
@@ -42,6 +48,14 @@ def test_labels_are_optional(tmp_path):
         (dict(x=X[:0]), r"\[0, 2, 2\]"),
         (dict(x=X, y=Y[:4]), "5 integers"),
         (dict(x=X, y=Y / 2), "float64"),
+        (dict(x=X, y=Y.astype(str)), "5 integers, is <U"),
+        (dict(x=X, y=Y * 2**40), "'y', row 1: 1099511627776"),
+        (dict(x=X, y=Y - 1), "'y', row 0: -1"),
+        (dict(x=np.zeros((2, 3, 8, 8), np.uint8)), "looks channels-first"),
+        (dict(x=np.zeros((2, 1, 28, 28), np.uint8)), "looks channels-first"),
+        (dict(x=np.zeros((2, 8, 8, 4), np.uint8)), "alpha channel"),
+        (dict(x=np.zeros((2, 8, 8, 5), np.uint8)), "has 5 channels"),
+        (dict(x=np.zeros((8, 8, 3), np.uint8)), "looks like one image"),
     ],
 )
 def test_wrong_content(tmp_path, arrays, words):
