@@ -23,7 +23,7 @@ from experiments import shapes_only
 from experiments.flag_errors import parse_flags
 from lsgm.config import ConfigError
 from lsgm.locks import InUseError, lock_file
-from lsgm.runs import experiment, train
+from lsgm.runs import experiment, workdir
 from lsgm.studies import executors, jobs, page, schedule, study, summary, work
 from lsgm.studies.jobs import Job
 from lsgm.studies.study import Study, StudyRun
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
             failed = {} if _PAGE.value else run(planned, folder)
             rows = summary.rows(asked, runs, folder)
             page.write(asked, rows, failed, folder)
-    except (ConfigError, InUseError, train.WorkdirError) as error:
+    except (ConfigError, InUseError, workdir.WorkdirError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print("\nstopped. The same command goes on from there.", file=sys.stderr)
@@ -73,7 +73,7 @@ def prepare(
 
     Raises:
       ConfigError: in the study, or in the experiment of a run.
-      train.WorkdirError: a folder holds a run of another config.
+      workdir.WorkdirError: a folder holds a run of another config.
     """
     asked = study.from_config(config)
     runs = study.runs(asked)
@@ -86,7 +86,7 @@ def prepare(
     planned = jobs.of_runs(runs, folder)
     if not _PAGE.value:
         for job in planned:
-            train.claim(job.folder, work.resolved(job.config))
+            workdir.claim(job.folder, work.resolved(job.config))
     return asked, runs, planned
 
 

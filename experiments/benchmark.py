@@ -31,7 +31,8 @@ from lsgm.benchmarks import step as steps
 from lsgm.benchmarks import variance as estimators
 from lsgm.config import ConfigError
 from lsgm.runs import experiment
-from lsgm.runs.restore import restore, subject_of
+from lsgm.runs.measure import subject_of
+from lsgm.runs.restore import restore
 from lsgm.training.checkpoints import CheckpointError
 
 _OUT = flags.DEFINE_string("out", None, "Folder to write to.", required=True)

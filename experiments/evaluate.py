@@ -24,7 +24,8 @@ from lsgm.config import ConfigError
 from lsgm.evaluation import compare
 from lsgm.features.weights_file import WeightsError
 from lsgm.locks import InUseError
-from lsgm.runs.restore import measure, restore
+from lsgm.runs.measure import measure
+from lsgm.runs.restore import restore
 from lsgm.terminal import forgive_output
 from lsgm.training.checkpoints import CheckpointError
 

@@ -23,7 +23,8 @@ from lsgm.evaluation.subject import EvaluationRun
 from lsgm.files import write_file
 from lsgm.reports import plots
 from lsgm.runs.experiment import name_data_keys
-from lsgm.runs.restore import restore, subject_of
+from lsgm.runs.measure import subject_of
+from lsgm.runs.restore import restore
 from lsgm.training.checkpoints import CheckpointError
 
 WHAT = ("round_trip", "interpolation", "traversal")

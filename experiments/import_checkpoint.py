@@ -14,7 +14,7 @@ import sys
 from absl import app, flags, logging
 
 from lsgm.runs import exchange
-from lsgm.runs.train import WorkdirError
+from lsgm.runs.workdir import WorkdirError
 from lsgm.training.checkpoints import CheckpointError
 
 _FROM = flags.DEFINE_string("from", None, "The published file.", required=True)

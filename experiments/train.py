@@ -21,7 +21,9 @@ from lsgm.config import ConfigError
 from lsgm.features.weights_file import WeightsError
 from lsgm.locks import InUseError
 from lsgm.runs import dry_run, experiment, train
-from lsgm.runs.restore import measure, restore
+from lsgm.runs.measure import measure
+from lsgm.runs.restore import restore
+from lsgm.runs.workdir import WorkdirError
 from lsgm.terminal import forgive_output
 from lsgm.training.checkpoints import CheckpointError
 from lsgm.training.guard import DivergedError
@@ -30,7 +32,7 @@ from lsgm.training.writers import WriteError
 
 _REPORTED = (
     ConfigError,
-    train.WorkdirError,
+    WorkdirError,
     CheckpointError,
     DivergedError,
     InUseError,

@@ -16,7 +16,7 @@ from lsgm.model import LatentModel
 from lsgm.priors.score import GROUP, ScorePrior
 from lsgm.runs import experiment as experiments
 from lsgm.runs.restore import Restored
-from lsgm.runs.train import WorkdirError, claim
+from lsgm.runs.workdir import WorkdirError, claim
 from lsgm.training.checkpoints import NEWEST, Checkpoints, describe_run
 from lsgm.training.state import TrainState
 from lsgm.typing import Params

@@ -7,7 +7,6 @@ stage's checkpoints, records, and pictures.
 import contextlib
 import dataclasses
 import functools
-import json
 import math
 import pathlib
 from collections.abc import Callable, Mapping
@@ -15,26 +14,23 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from lsgm.evaluation import monitor
-from lsgm.files import read_object, write_file
 from lsgm.locks import lock_file
 from lsgm.runs.experiment import Experiment, name_data_keys
 from lsgm.runs.stored import resolve
+from lsgm.runs.workdir import claim
 from lsgm.terminal import warn
 from lsgm.training import inactive
 from lsgm.training import state as states
 from lsgm.training.best import Best
 from lsgm.training.checkpoints import (
     BEST,
-    CONFIG,
     NEWEST,
     Checkpoints,
     Snapshot,
     describe_run,
-    read_config,
 )
 from lsgm.training.guard import (
     DivergedError,
@@ -55,10 +51,6 @@ from lsgm.vae import VAE
 
 LOCK = "train.lock"
 SHOWN_EXAMPLES = 16
-
-
-class WorkdirError(RuntimeError):
-    """The workdir holds another run."""
 
 
 def train(
@@ -321,28 +313,3 @@ def inherit(state: TrainState, carried: TrainState | None, stage: Stage) -> Trai
     opt = {g: tx.init(params[g]) for g, tx in stage.transformations().items()}
     ema = {g: stage.ema.init(params[g]) for g in stage.averaged}
     return state.replace(params=params, opt=opt, ema=ema, mutables=mutables)
-
-
-def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:
-    """Write the config into a new workdir, or check that it is the one there."""
-    path, stored = workdir / CONFIG, read_config(workdir)
-    if read_object(path) is None:
-        if path.exists():
-            warn(f"{path} is damaged: set aside, and written anew")
-            path.replace(path.with_name(f"{path.name}.damaged"))
-        # Each process of a run on several hosts writes the same.
-        content = config if stored is None else stored
-        write_file(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
-    if stored is None:
-        return
-    there, here = (flatten_dict(tree, sep=".") for tree in (resolve(stored), config))
-    changed = [
-        f"  {key}: {there.get(key, 'absent')!r} there, {here.get(key, 'absent')!r} now"
-        for key in sorted(there.keys() | here.keys())
-        if there.get(key) != here.get(key)
-    ]
-    if changed:
-        raise WorkdirError(
-            f"{workdir} was started with another config; use another workdir, or "
-            "undo the difference:\n" + "\n".join(changed)
-        )

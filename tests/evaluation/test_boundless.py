@@ -11,6 +11,7 @@ from lsgm.evaluation import compare
 from lsgm.evaluation.measures.sampling import SamplingCost
 from lsgm.reports import ledger
 from lsgm.runs import experiment, restore, train
+from lsgm.runs import measure as evaluation
 from lsgm.studies.budget import Sizes
 from lsgm.studies.measures import MEASURES, Outcome
 from lsgm.training.records import read_records
@@ -53,7 +54,7 @@ def evaluated(tmp_path_factory) -> pathlib.Path:
     """The workdir of a finished run with its evaluation."""
     workdir, config = tmp_path_factory.mktemp("generator"), boundless_config()
     train.train(experiment.from_config(config), config, workdir)
-    restore.measure(restore.restore(workdir), seed=0, out=workdir)
+    evaluation.measure(restore.restore(workdir), seed=0, out=workdir)
     return workdir
 
 
@@ -110,7 +111,7 @@ def test_a_study_s_measures_find_none(evaluated):
 def test_comparison_with_one_that_has_a_bound(evaluated, tmp_path):
     """The bound stands in the other's column alone."""
     restored = restore.restore(evaluated / "vae", config=boundless_config())
-    restore.measure(restored, seed=0, out=tmp_path)
+    evaluation.measure(restored, seed=0, out=tmp_path)
     both = [compare.read(folder) for folder in (evaluated, tmp_path)]
     parts = [{part for part, _ in run.rows} for run in both]
     assert "bound" not in parts[0] and "bound" in parts[1]

@@ -14,8 +14,9 @@ from lsgm.interop.nvae_args import vae_of
 from lsgm.interop.published_config import prior_piece
 from lsgm.networks.conv import ConvVAE
 from lsgm.runs import exchange, experiment
-from lsgm.runs.restore import restore, subject_of
-from lsgm.runs.train import WorkdirError
+from lsgm.runs.measure import subject_of
+from lsgm.runs.restore import restore
+from lsgm.runs.workdir import WorkdirError
 from lsgm.vae import VAE
 from tests.interop.published_run import ARGS, STEP, run
 

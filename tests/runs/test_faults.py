@@ -204,7 +204,7 @@ def test_damaged_config_is_written_anew_and_still_held_against(run, content, cap
     path = workdir / "config.json"
     whole = path.read_text()
     path.write_text(content)
-    with pytest.raises(train.WorkdirError, match="batch_size: 4 there, 8 now"):
+    with pytest.raises(workdir.WorkdirError, match="batch_size: 4 there, 8 now"):
         run(Update(), batch_size=8)
     assert "config.json is damaged" in capsys.readouterr().err
     assert (workdir / "config.json.damaged").read_text() == content

@@ -11,6 +11,7 @@ from configs.toy2d import cld, vpsde
 from lsgm.config import ConfigError
 from lsgm.evaluation import sampling
 from lsgm.runs import dry_run, experiment, restore, train
+from lsgm.runs import measure as evaluation
 
 
 @pytest.fixture(scope="module", params=[vpsde, cld], ids=["vpsde", "cld"])
@@ -22,7 +23,7 @@ def config(request):
 def workdir(config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("toy2d") / "run"
     train.train(experiment.from_config(config), config, folder)
-    restore.measure(restore.restore(folder), seed=0, out=folder)
+    evaluation.measure(restore.restore(folder), seed=0, out=folder)
     return folder
 
 

@@ -10,7 +10,8 @@ import pytest
 from configs.pieces import measure, piece
 from lsgm.config import ConfigError
 from lsgm.evaluation import evaluate, monitor, provenance, sampling
-from lsgm.runs import experiment, restore, train
+from lsgm.runs import experiment, restore, train, workdir
+from lsgm.runs import measure as evaluation
 from lsgm.training import inactive, loop
 from lsgm.training.checkpoints import read
 from lsgm.training.records import read_records
@@ -73,7 +74,7 @@ def test_killed_run_goes_on_bit_for_bit(finished, tmp_path, monkeypatch, saves):
 def test_other_config_on_the_same_workdir_is_refused(finished):
     config = tiny.config()
     config.stages.lsgm.batch_size = 8
-    with pytest.raises(train.WorkdirError, match=r"lsgm\.batch_size: 4 there, 8 now"):
+    with pytest.raises(workdir.WorkdirError, match=r"lsgm\.batch_size: 4 there, 8 now"):
         run(config, finished)
 
 
@@ -128,7 +129,7 @@ def test_checkpoint_samples_with_counted_calls(finished):
 
 
 def test_evaluation_writes_metrics_and_report(finished, tmp_path):
-    subject = restore.subject_of(restore.restore(finished), seed=0)
+    subject = evaluation.subject_of(restore.restore(finished), seed=0)
     measured = evaluate.measure(subject, 0, tmp_path)
     evaluate.write(subject, measured, tmp_path)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
@@ -160,7 +161,7 @@ def test_same_card_same_numbers(finished, tmp_path):
     """Computed twice; and a third time from what a killed evaluation left."""
     found = []
     for folder in ("a", "b"):
-        subject = restore.subject_of(restore.restore(finished), seed=0)
+        subject = evaluation.subject_of(restore.restore(finished), seed=0)
         found.append(evaluate.measure(subject, 0, tmp_path / folder))
     (tmp_path / "b" / "parts" / "sampling.npz").unlink()
     found.append(evaluate.measure(subject, 0, tmp_path / "b"))
@@ -181,15 +182,15 @@ def test_card_tells_seed_sampler_and_average_apart(finished):
         params=jax.tree.map(lambda p: p + 1, restored.params), average=False
     )
     cards = [
-        restore.card_of(restored, seed=0),
-        restore.card_of(restored, seed=1),
-        restore.card_of(heun, seed=0),
-        restore.card_of(restored._replace(average=False), seed=0),
-        restore.card_of(shifted, seed=0),
+        evaluation.card_of(restored, seed=0),
+        evaluation.card_of(restored, seed=1),
+        evaluation.card_of(heun, seed=0),
+        evaluation.card_of(restored._replace(average=False), seed=0),
+        evaluation.card_of(shifted, seed=0),
     ]
     digests = [provenance.digest(card) for card in cards]
     assert len(set(digests)) == len(cards)
-    again = restore.card_of(restore.restore(finished), seed=0)
+    again = evaluation.card_of(restore.restore(finished), seed=0)
     assert provenance.digest(again) == digests[0]
 
 
@@ -220,7 +221,7 @@ def test_best_state_is_kept_and_judged(tmp_path):
     restored = restore.restore(tmp_path)
     assert restored.step == min(seen, key=seen.__getitem__)
     assert restored.meta["chosen_by"][monitor.DISTANCE] == min(seen.values())
-    restore.measure(restored, seed=0, out=tmp_path)
+    evaluation.measure(restored, seed=0, out=tmp_path)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["distance"]["name"] == "FD_24 (digit CNN)"
     assert metrics["card"]["step"] == restored.step
@@ -237,8 +238,8 @@ def test_another_config_measures(finished):
     restored = restore.restore(finished, config=config)
     assert restored.experiment.evaluation.num_samples == 5
     assert restored.experiment.vae.network.channels == (4, 8)
-    card = restore.card_of(restored, seed=0)
-    other = restore.card_of(restore.restore(finished), seed=0)
+    card = evaluation.card_of(restored, seed=0)
+    other = evaluation.card_of(restore.restore(finished), seed=0)
     assert card["config_sha256"] != other["config_sha256"]
     assert card["parameters_sha256"] == other["parameters_sha256"]
     config.evaluation.split = "tset"
