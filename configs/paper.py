@@ -25,7 +25,7 @@ def colour_vae(smoke: bool, size: int, num_bits: int, **network: Any) -> dict[st
     """An NVAE for colour images; a mixture of ten logistics per pixel."""
     return piece(
         "vae:VAE",
-        image_shape=(size, size, 3),
+        data_shape=(size, size, 3),
         network=nvae(smoke, num_outputs=100, **network),
         likelihood=piece("distributions:LogisticMixtureLikelihood", num_bits=num_bits),
     )
@@ -35,7 +35,7 @@ def binary_vae(smoke: bool, **network: Any) -> dict[str, Any]:
     """An NVAE for binary 28x28 images, padded to 32x32."""
     return piece(
         "vae:VAE",
-        image_shape=(28, 28, 1),
+        data_shape=(28, 28, 1),
         padding=2,
         network=nvae(smoke, num_outputs=1, **network),
         likelihood=piece("distributions:BernoulliLikelihood"),
@@ -230,7 +230,7 @@ def cifar10_data() -> dict[str, Any]:
     return piece(
         "data.images:Images",
         source=pieces.tfds("cifar10", train="train", test="test"),
-        data_shape=(32, 32, 3),
+        image_shape=(32, 32, 3),
         num_bits=8,
         flip=True,
     )
@@ -243,7 +243,7 @@ def celeba_hq_data() -> dict[str, Any]:
         source=pieces.tfds(
             "celeba_hq_256", train="train", validation="train+test", test="test"
         ),
-        data_shape=(256, 256, 3),
+        image_shape=(256, 256, 3),
         num_bits=5,
         flip=True,
     )

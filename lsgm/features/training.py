@@ -152,7 +152,7 @@ def everything(data: Data, split: str) -> dict[str, np.ndarray]:
     """
     store = require_images(data, "data").open(split)
     if "label" not in store.take(np.array([0])):
-        raise ConfigError("data", data.origin, "has no labels to learn")
+        raise ConfigError("data.source", data.origin, "has no labels to learn")
     return store.take(np.arange(len(store)))
 
 

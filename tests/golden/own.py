@@ -82,7 +82,7 @@ def objectives() -> Numbers:
     """Losses and metrics of joint and of disjoint training, in all their terms."""
     vae = small.vae()
     params, mutables = small.variables()
-    x = vae.preprocess(small.levels())
+    x = vae.preprocess(small.batch())
     found = {}
     for name, disjoint in (("joint", False), ("disjoint", True)):
         objective = small.stage(disjoint=disjoint).objective(vae)

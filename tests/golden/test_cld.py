@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lsgm.numerics import expand_to
-from lsgm.objectives.weighting import Likelihood, Reweighted, Unweighted
+from lsgm.objectives.weighting import LikelihoodWeighting, Reweighted, Unweighted
 from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.sdes.cld import CLD
 from tests.conftest import golden_files
@@ -119,7 +119,7 @@ def test_loss_weights(golden):
         for name in ("likelihood", "reweightedv1", "reweightedv2")
     }
     ours = {
-        "likelihood": Likelihood(),
+        "likelihood": LikelihoodWeighting(),
         "reweightedv1": Reweighted(),
         "reweightedv2": Unweighted(),
     }

@@ -13,7 +13,7 @@ from lsgm import numerics
 from lsgm.networks.embeddings import Positional
 from lsgm.networks.mlp import MLP
 from lsgm.objectives.time_sampling import Importance, Uniform
-from lsgm.objectives.weighting import Likelihood, Unweighted
+from lsgm.objectives.weighting import LikelihoodWeighting, Unweighted
 from lsgm.priors.score import ScorePrior
 from lsgm.samplers.likelihood import unit_vectors
 from lsgm.samplers.probability_flow import ProbabilityFlow
@@ -24,7 +24,7 @@ SDE = CLD()
 MODEL, DATA = (0.4, 1.5), (1.0, 0.7)
 T_MIN = 1e-3
 SHAPE = (1, 1, 2)
-OWN_TIMES = Importance(weighting=Likelihood(), t_min=T_MIN)
+OWN_TIMES = Importance(weighting=LikelihoodWeighting(), t_min=T_MIN)
 # The compiler takes longer than all runs of what it compiles.
 QUICK = {"xla_backend_optimization_level": 0}
 
@@ -42,7 +42,7 @@ class LangevinNetwork(nn.Module):
 
 def make(network=None, **fields):
     fields = {
-        "weighting": Likelihood(),
+        "weighting": LikelihoodWeighting(),
         "time_sampler": OWN_TIMES,
         "mixed": False,
         **fields,

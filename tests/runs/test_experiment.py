@@ -4,12 +4,12 @@ import pytest
 
 from lsgm.config import ConfigError
 from lsgm.data.errors import DataError
-from lsgm.data.pipeline import Data
+from lsgm.data.images import Images
 from lsgm.data.sources.image_folder import ImageFolder
 from lsgm.runs import experiment
 from tests import tiny
 
-DATA = Data(source=ImageFolder(root="nowhere"), image_shape=(8, 8, 1))
+DATA = Images(source=ImageFolder(root="nowhere"), image_shape=(8, 8, 1))
 
 
 def test_a_fault_of_the_source_stands_under_its_key():

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from lsgm.objectives.time_sampling import Importance
-from lsgm.objectives.weighting import Likelihood, Rescaled, Reweighted, Unweighted
+from lsgm.objectives.weighting import (
+    LikelihoodWeighting,
+    Rescaled,
+    Reweighted,
+    Unweighted,
+)
 from lsgm.sdes.cld import CLD
 
 SDE = CLD()
@@ -101,7 +106,7 @@ def test_likelihood_weight_integrates_to_the_log_determinant(x64):
     ends = np.geomspace(1e-3, 1, 30)
     widths = np.diff(ends)[:, None]
     t = ends[:-1, None] + 0.5 * (places + 1) * widths
-    values = np.reshape(Likelihood()(SDE, jnp.asarray(t.ravel())), t.shape)
+    values = np.reshape(LikelihoodWeighting()(SDE, jnp.asarray(t.ravel())), t.shape)
     integral = np.sum(0.5 * widths * weights * values)
     log_det = [
         np.linalg.slogdet(covariance(SDE, jnp.array([s])))[1] for s in (1.0, 1e-3)
@@ -111,7 +116,9 @@ def test_likelihood_weight_integrates_to_the_log_determinant(x64):
     assert integral == pytest.approx(24.6, abs=0.05)
 
 
-@pytest.mark.parametrize("weighting", [Likelihood(), Reweighted(), Unweighted()])
+@pytest.mark.parametrize(
+    "weighting", [LikelihoodWeighting(), Reweighted(), Unweighted()]
+)
 def test_importance_sampling_by_table(x64, weighting):
     """The distribution function of times is the integral of their density; for the
     likelihood it is log(1 + 1 / nu) / 2, turned around."""
@@ -121,7 +128,7 @@ def test_importance_sampling_by_table(x64, weighting):
     t, density = sampler.times(SDE, rho)
     cells = 0.5 * (density[1:] + density[:-1]) * np.diff(t)
     np.testing.assert_allclose(np.cumsum(cells), rho[1:], atol=1e-4)
-    if weighting == Likelihood():
+    if weighting == LikelihoodWeighting():
         share = -0.5 * jnp.log1p(1 / SDE.data_noise(t))
         last = -0.5 * jnp.log1p(1 / SDE.data_noise(jnp.ones(1)))
         expected = (share - share[0]) / (last - share[0])
