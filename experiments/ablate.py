@@ -23,7 +23,8 @@ from experiments import shapes_only
 from experiments.flag_errors import parse_flags
 from lsgm.config import ConfigError
 from lsgm.locks import InUseError, lock_file
-from lsgm.runs import experiment, workdir
+from lsgm.runs import experiment
+from lsgm.runs.workdir import WorkdirError, claim
 from lsgm.studies import executors, jobs, page, schedule, study, summary, work
 from lsgm.studies.jobs import Job
 from lsgm.studies.study import Study, StudyRun
@@ -56,7 +57,7 @@ def main(argv: list[str]) -> None:
             failed = {} if _PAGE.value else run(planned, folder)
             rows = summary.rows(asked, runs, folder)
             page.write(asked, rows, failed, folder)
-    except (ConfigError, InUseError, workdir.WorkdirError) as error:
+    except (ConfigError, InUseError, WorkdirError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print("\nstopped. The same command goes on from there.", file=sys.stderr)
@@ -73,7 +74,7 @@ def prepare(
 
     Raises:
       ConfigError: in the study, or in the experiment of a run.
-      workdir.WorkdirError: a folder holds a run of another config.
+      WorkdirError: a folder holds a run of another config.
     """
     asked = study.from_config(config)
     runs = study.runs(asked)
@@ -86,7 +87,7 @@ def prepare(
     planned = jobs.of_runs(runs, folder)
     if not _PAGE.value:
         for job in planned:
-            workdir.claim(job.folder, work.resolved(job.config))
+            claim(job.folder, work.resolved(job.config))
     return asked, runs, planned
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from lsgm.interop import files
-from lsgm.runs import train, workdir
+from lsgm.runs import train
+from lsgm.runs.workdir import claim
 from lsgm.studies import executors, jobs, schedule, study, work
 from lsgm.training.checkpoints import read
 from lsgm.training.records import read_records
@@ -218,7 +219,7 @@ def test_a_study_of_two_points_trains_what_they_share_once(
     runs = study.runs(study.from_config(tiny_study.get_config()))
     planned = jobs.of_runs(runs, folder)
     for job in planned:
-        workdir.claim(job.folder, work.resolved(job.config))
+        claim(job.folder, work.resolved(job.config))
     progress = schedule.run(
         planned,
         executors.Local(1),

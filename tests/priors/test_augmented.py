@@ -94,7 +94,12 @@ def test_cross_entropy_of_gaussians(case):
         params, mutables = prior.init(jax.random.key(0), SHAPE)
         first, second = jax.random.split(key)
         return prior.terms(
-            params, mutables, draw(prior, num, first), latents(num, second), train=False
+            params,
+            mutables,
+            draw(prior, num, first),
+            latents(num, second),
+            step=jnp.int32(0),
+            train=False,
         )
 
     found = run(jax.random.key(1))
@@ -152,7 +157,8 @@ def test_learns_a_density():
     def bound(params, key, num):
         first, second = jax.random.split(key)
         z0 = latents(num, second, variances)
-        found = prior.terms(params, mutables, draw(prior, num, first), z0, train=False)
+        drawn = draw(prior, num, first)
+        found = prior.terms(params, mutables, drawn, z0, step=jnp.int32(0), train=False)
         loss = jnp.mean(found.losses["prior"])
         return loss, jnp.mean(jnp.sum(found.cross_entropy, (1, 2, 3)))
 
@@ -213,7 +219,9 @@ def test_published_estimators_leave_the_boundary_out():
     @jax.jit
     def both(draws, z0):
         return [
-            p.terms(params, mutables, draws, z0, train=False).cross_entropy
+            p.terms(
+                params, mutables, draws, z0, step=jnp.int32(0), train=False
+            ).cross_entropy
             for p in (plain, published)
         ]
 

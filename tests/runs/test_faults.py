@@ -18,6 +18,7 @@ import pytest
 
 from lsgm.locks import InUseError
 from lsgm.runs import experiment, train
+from lsgm.runs.workdir import WorkdirError
 from lsgm.training import state as states
 from lsgm.training.checkpoints import describe, list_steps, read
 from lsgm.training.guard import DivergedError
@@ -204,7 +205,7 @@ def test_damaged_config_is_written_anew_and_still_held_against(run, content, cap
     path = workdir / "config.json"
     whole = path.read_text()
     path.write_text(content)
-    with pytest.raises(workdir.WorkdirError, match="batch_size: 4 there, 8 now"):
+    with pytest.raises(WorkdirError, match="batch_size: 4 there, 8 now"):
         run(Update(), batch_size=8)
     assert "config.json is damaged" in capsys.readouterr().err
     assert (workdir / "config.json.damaged").read_text() == content

@@ -16,8 +16,9 @@ from lsgm.evaluation.measures.memorization import Memorization
 from lsgm.evaluation.measures.pictures import Pictures
 from lsgm.evaluation.measures.reconstruction import Reconstruction
 from lsgm.evaluation.measures.sampling import SamplingCost
-from lsgm.runs import experiment, workdir
+from lsgm.runs import experiment
 from lsgm.runs.stored import resolve
+from lsgm.runs.workdir import WorkdirError, claim
 from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.statistics.manifolds import Manifolds
 from tests import tiny
@@ -92,7 +93,7 @@ def test_a_run_of_old_code_goes_on_by_the_same_command(tmp_path):
     """The file there is of the old layout, the config of the command of today's."""
     (tmp_path / "config.json").write_text((DATA / "config_v1.json").read_text())
     config = demo.get_config()
-    workdir.claim(tmp_path, resolve(config))
+    claim(tmp_path, resolve(config))
     config.seed = 1
-    with pytest.raises(workdir.WorkdirError, match="seed: 0 there, 1 now"):
-        workdir.claim(tmp_path, resolve(config))
+    with pytest.raises(WorkdirError, match="seed: 0 there, 1 now"):
+        claim(tmp_path, resolve(config))

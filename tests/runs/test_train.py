@@ -10,8 +10,9 @@ import pytest
 from configs.pieces import measure, piece
 from lsgm.config import ConfigError
 from lsgm.evaluation import evaluate, monitor, provenance, sampling
-from lsgm.runs import experiment, restore, train, workdir
+from lsgm.runs import experiment, restore, train
 from lsgm.runs import measure as evaluation
+from lsgm.runs.workdir import WorkdirError
 from lsgm.training import inactive, loop
 from lsgm.training.checkpoints import read
 from lsgm.training.records import read_records
@@ -74,7 +75,7 @@ def test_killed_run_goes_on_bit_for_bit(finished, tmp_path, monkeypatch, saves):
 def test_other_config_on_the_same_workdir_is_refused(finished):
     config = tiny.config()
     config.stages.lsgm.batch_size = 8
-    with pytest.raises(workdir.WorkdirError, match=r"lsgm\.batch_size: 4 there, 8 now"):
+    with pytest.raises(WorkdirError, match=r"lsgm\.batch_size: 4 there, 8 now"):
         run(config, finished)
 
 
