@@ -17,6 +17,7 @@ from lsgm.typing import Array, Bool
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MAX_SKIPPED = 10
 ANNOUNCE_SECONDS = 0.5
+_END = b"\0"  # No signal has this number.
 # Metrics: the negative bound of a step in nats per example, that of held-out examples,
 # and whether a group's new parameters were at fault.
 BOUND, HELD_OUT, SPOILED = "nelbo", "held_out/nelbo", "spoiled_"
@@ -74,8 +75,10 @@ def stop_on_signals() -> Iterator[StopRequest]:
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
-        os.close(write_end)
+        # A process that was forked meanwhile may hold the pipe open: no end of file.
+        os.write(write_end, _END)
         thread.join()
+        os.close(write_end)
         os.close(read_end)
 
 
@@ -84,7 +87,7 @@ def _ignore(*_: Any) -> None:
 
 
 def _listen(read_end: int, stop: StopRequest) -> None:
-    while numbers := os.read(read_end, 1):
+    while (numbers := os.read(read_end, 1)) != _END:
         if numbers[0] not in SIGNALS:
             continue
         if stop.requested:

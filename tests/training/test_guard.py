@@ -57,6 +57,22 @@ def test_handlers_are_put_back():
         signal.raise_signal(signal.SIGINT)
 
 
+def test_block_ends_where_another_process_holds_the_pipe(monkeypatch):
+    """As one that was forked within the block does."""
+    held, pipe = [], os.pipe
+
+    def inherited():
+        ends = pipe()
+        held.extend(map(os.dup, ends))
+        return ends
+
+    monkeypatch.setattr(os, "pipe", inherited)
+    with stop_on_signals():
+        pass
+    for descriptor in held:
+        os.close(descriptor)
+
+
 def test_other_signals_are_no_request():
     before = signal.signal(signal.SIGUSR1, lambda *_: None)
     with stop_on_signals() as stop:
