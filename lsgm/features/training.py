@@ -95,7 +95,15 @@ def fit(
     images: UInt8[np.ndarray, "n h w c"],
     labels: Integer[np.ndarray, " n"],
 ) -> Params:
-    """Parameters after ``num_epochs`` passes over the training images (bytes)."""
+    """Parameters after ``num_epochs`` passes over the training images (bytes).
+
+    Raises:
+      ConfigError: there is no full batch of images.
+    """
+    if len(images) < recipe.batch_size:
+        raise ConfigError(
+            "data.source", f"{len(images)} images", f"give at least {recipe.batch_size}"
+        )
     network = recipe.network(int(labels.max()) + 1)
     steps = len(images) // recipe.batch_size
     key = jax.random.key(recipe.seed)
@@ -204,7 +212,7 @@ def train_and_write(
       The provenance; what it reports is measured on the weights as stored.
 
     Raises:
-      ConfigError: the data have no labels.
+      ConfigError: the data have no labels, or too few images.
     """
     splits = {split: everything(data, split) for split in data.splits()}
     images, labels = splits["train"]["levels"], splits["train"]["label"]

@@ -1,4 +1,8 @@
-"""What a page of a study can show of each run, by name."""
+"""Quantities of a finished run that a study's page can show, by name.
+
+A name is one of ``MEASURES``, or the dotted path of a number in ``metrics.json``, such
+as ``distance.samples.recall``: whatever an evaluation measures, a study can show.
+"""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -137,6 +141,31 @@ MEASURES = {
         read=lambda o: o.skipped,
     ),
 }
+
+
+def find_quantity(name: str) -> Quantity:
+    """The quantity of that name or dotted path.
+
+    Raises:
+      KeyError: neither a known name nor a path.
+    """
+    return MEASURES[name] if "." not in name else _at_path(name)
+
+
+def _at_path(path: str) -> Quantity:
+    def read(outcome: Outcome) -> float:
+        found: Any = outcome.metrics
+        for part in path.split("."):
+            if not isinstance(found, Mapping):
+                raise KeyError(path)
+            found = found[part]
+        if isinstance(found, Mapping):
+            found = found["value"]
+        if not isinstance(found, int | float):
+            raise KeyError(path)
+        return float(found)
+
+    return Quantity(label=path, short=path, unit="", read=read)
 
 
 def skipped_updates(records: Sequence[Mapping[str, Any]]) -> int:

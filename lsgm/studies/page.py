@@ -17,7 +17,7 @@ from lsgm.reports.templates import render
 from lsgm.statistics.estimate import Estimate
 from lsgm.studies import picture, tables
 from lsgm.studies.jobs import RUNS
-from lsgm.studies.measures import MEASURES
+from lsgm.studies.measures import find_quantity
 from lsgm.studies.study import Study
 from lsgm.studies.summary import StudyRow
 from lsgm.studies.tables import Table
@@ -93,7 +93,7 @@ def _json(
         "axes": {axis: list(labels) for axis, labels in study.axes.items()},
         "seeds": study.seeds,
         "match": study.match,
-        "units": {name: MEASURES[name].unit for name in study.measures},
+        "units": {name: find_quantity(name).unit for name in study.measures},
         "points": [
             {
                 "labels": row.labels,

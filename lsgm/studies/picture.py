@@ -21,7 +21,7 @@ from matplotlib.ticker import (
 
 from lsgm.reports.figures import INK, draw_png
 from lsgm.statistics.estimate import Estimate
-from lsgm.studies.measures import MEASURES
+from lsgm.studies.measures import find_quantity
 from lsgm.studies.summary import StudyRow
 
 QUALITIES, COSTS = (
@@ -139,7 +139,7 @@ def _width(found: Estimate) -> float | None:
 
 
 def _frame(axes: Axes, cost: str, quality: str) -> None:
-    x, y = MEASURES[cost], MEASURES[quality]
+    x, y = find_quantity(cost), find_quantity(quality)
     unit = f", {y.unit}" if y.unit else ""
     axes.set_title(f"{y.label}{unit}")
     axes.set_xscale("log")

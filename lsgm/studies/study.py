@@ -8,10 +8,11 @@ A study is a config of its own, with the experiment inside:
     seeds     one run of every point for each
     match     "steps": every stage trains the steps that its config says; "flop": as
               many as cost what the base's stage costs (``lsgm.studies.budget``)
-    measures  what the page shows, of ``lsgm.studies.measures``
+    measures  what the page shows: names or paths, see ``lsgm.studies.measures``
 
 Points are the product of the axes. A label may change several keys together, such as
-the resolution of the latents with the number of levels of all networks.
+the resolution of the latents with the number of levels of all networks. In a tuple of
+pieces the class is the name, as in ``evaluation.measures.Distances.manifolds``.
 """
 
 import copy
@@ -86,9 +87,7 @@ def from_config(config: Mapping[str, Any] | ConfigDict) -> Study:
         raise ConfigError("", spec.get("title"), f"missing {', '.join(sorted(absent))}")
     study = Study(**spec)
     _check_names(study)
-    for name in study.measures:
-        if name not in MEASURES:
-            raise ConfigError("measures", name, nearest(name, MEASURES))
+    _check_measures(study)
     if not study.seeds or len(set(study.seeds)) < len(study.seeds):
         raise ConfigError("seeds", study.seeds, "give at least one, none of them twice")
     return study
@@ -112,6 +111,18 @@ def _check_names(study: Study) -> None:
                 )
     if "seed" in changed:
         raise ConfigError(f"axes.{changed['seed']}", "seed", "belongs into 'seeds'")
+
+
+def _check_measures(study: Study) -> None:
+    pieces = study.base.get("evaluation", {}).get("measures", ())
+    measured = [locate(piece, "base.evaluation.measures").name for piece in pieces]
+    for name in study.measures:
+        first, _, rest = name.partition(".")
+        if rest and first not in measured:
+            allowed = f"a path starts with a measure of the base: {sorted(measured)}"
+            raise ConfigError("measures", name, allowed)
+        if not rest and name not in MEASURES:
+            raise ConfigError("measures", name, nearest(name, MEASURES))
 
 
 def runs(study: Study) -> list[StudyRun]:
@@ -164,19 +175,36 @@ def replaced(
     place: Any = new
     *path, name = key.split(".")
     for depth, part in enumerate(path):
-        if not isinstance(place, dict) or not isinstance(place.get(part), dict):
-            names = place if isinstance(place, dict) else ()
-            inner = [n for n in names if isinstance(place[n], dict)]
+        inner = _inner(place)
+        if part not in inner:
             at = ".".join(path[: depth + 1])
             raise ConfigError(
                 where, key, f"the base has no {at!r}; " + _near(part, inner)
             )
-        place = place[part]
+        place = inner[part]
+    if not isinstance(place, dict):
+        raise ConfigError(where, key, f"name a field of one of {[*_inner(place)]}")
     known = {*place, *(fields_of(locate(place, where)) if is_piece(place) else ())}
     if name not in known:
         raise ConfigError(where, key, f"no {name!r} there; " + _near(name, known))
     place[name] = value
     return new
+
+
+def _inner(place: Any) -> dict[str, Any]:
+    """What can be gone into: dictionaries by key; pieces of a tuple by class, where
+    no other is of that class."""
+    if isinstance(place, dict):
+        return {name: value for name, value in place.items() if _holds_keys(value)}
+    names = [piece["target"].rpartition(":")[2] for piece in place]
+    found = zip(names, place, strict=True)
+    return {name: piece for name, piece in found if names.count(name) == 1}
+
+
+def _holds_keys(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return bool(value) and all(map(is_piece, value))
+    return isinstance(value, dict)
 
 
 def _near(name: str, names: Any) -> str:

@@ -12,7 +12,7 @@ from lsgm.files import read_object
 from lsgm.statistics.estimate import Estimate, estimate_mean
 from lsgm.studies.budget import Sizes, sizes
 from lsgm.studies.jobs import RUNS
-from lsgm.studies.measures import MEASURES, Outcome, skipped_updates
+from lsgm.studies.measures import Outcome, find_quantity, skipped_updates
 from lsgm.studies.study import Study, StudyRun
 from lsgm.studies.work import METRICS
 from lsgm.terminal import warn
@@ -84,7 +84,7 @@ def _measured(name: str, found: Sequence[tuple[StudyRun, Outcome]]) -> dict[int,
     values = {}
     for run, outcome in found:
         try:
-            values[run.seed] = float(MEASURES[name].read(outcome))
+            values[run.seed] = float(find_quantity(name).read(outcome))
         except KeyError:
             continue  # This evaluation did not measure it.
     return values

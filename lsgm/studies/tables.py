@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from lsgm.reports.page import format_value
 from lsgm.statistics.estimate import Estimate
 from lsgm.studies.jobs import RUNS
-from lsgm.studies.measures import MEASURES
+from lsgm.studies.measures import find_quantity
 from lsgm.studies.study import Study
 from lsgm.studies.summary import StudyRow, differences
 
@@ -123,7 +123,7 @@ def _links(row: StudyRow) -> list[Link]:
 
 def _columns(study: Study, names: Sequence[str]) -> list[Column]:
     axes = [Column(axis, "", "label") for axis in study.axes]
-    measured = (MEASURES[name] for name in names)
+    measured = (find_quantity(name) for name in names)
     return [*axes, *(Column(m.short, m.unit, "number") for m in measured)]
 
 

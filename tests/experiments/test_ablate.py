@@ -1,5 +1,6 @@
 """A study as a user starts it: shared, killed, gone on with."""
 
+import csv
 import json
 import os
 import pathlib
@@ -80,6 +81,19 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_table(finished, tmp_path):
     subprocess.run(ablate(folder), cwd=ROOT, check=True)
     for name in TABLES:
         assert (folder / name).read_text() == (finished / name).read_text()
+
+
+def test_a_study_of_priors_without_a_bound_shows_none(tmp_path):
+    words = ablate(tmp_path)
+    words[words.index("--config=tests/tiny_study.py")] += ":boundless"
+    subprocess.run(words, cwd=ROOT, check=True)
+    with (tmp_path / "study.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [line["prior"] for line in lines] == ["moments", "critic"]
+    assert [line["sampling.nfe"] for line in lines] == ["1.0", "1.0"]
+    assert not {"bound", "bits_per_dim"} & set(lines[0])
+    page = (tmp_path / "study.html").read_text().split("<body")[1]
+    assert "sampling.nfe" in page and "Bound on" not in page
 
 
 def test_a_study_that_was_changed_is_refused(finished):

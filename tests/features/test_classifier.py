@@ -249,6 +249,19 @@ def test_a_classifier_needs_labels(tmp_path):
         )
 
 
+def test_a_classifier_needs_a_full_batch(tmp_path):
+    y = np.arange(4, dtype=np.uint8)
+    np.savez(tmp_path / "own.npz", x=np.zeros((4, 8, 8, 1), np.uint8), y=y)
+    with pytest.raises(ConfigError, match="data.source = '4 images': give at least 10"):
+        train_and_write(
+            Recipe(batch_size=10),
+            _data(tmp_path / "own.npz"),
+            "own",
+            tmp_path / "w.npz",
+            "",
+        )
+
+
 def _data(path):
     """The same file as train and as test split."""
     source = Npz(train=str(path), validation="", test=str(path))

@@ -44,9 +44,29 @@ def test_a_label_changes_several_keys_and_fields_that_the_base_leaves_alone():
     assert run.config["stages"]["lsgm"]["prior"]["mixed"] is False
 
 
+def test_a_label_changes_a_field_of_a_piece_in_a_tuple():
+    key = "evaluation.measures.HeldOutBound.num_draws"
+    (run, _) = runs(draws={"7": {key: 7}})
+    changed = {m["target"]: m for m in run.config["evaluation"]["measures"]}
+    asked = {m["target"]: m for m in tiny.config().evaluation.measures}
+    target = "lsgm.evaluation.measures.bound:HeldOutBound"
+    assert changed[target] == {**asked[target], "num_draws": 7}
+    assert [*changed] == [*asked]
+
+
+def test_a_class_that_a_tuple_holds_twice_is_no_name():
+    spec = config(a={"x": {"evaluation.measures.HeldOutBound.num_draws": 7}})
+    spec.base.evaluation.measures *= 2
+    with pytest.raises(ConfigError, match="no 'evaluation.measures.HeldOutBound'"):
+        study.runs(study.from_config(spec))
+
+
 @pytest.mark.parametrize(
     ("key", "message"),
     [
+        ("evaluation.measures.Bounds.num_draws", "no 'evaluation.measures.Bounds'"),
+        ("evaluation.measures.HeldOutBound", "name a field of one of"),
+        ("evaluation.measures.HeldOutBound.draws", "no 'draws'"),
         ("stages.vae.num_step", "did you mean 'num_steps'"),
         ("stages.vea.num_steps", "did you mean 'vae'"),
         ("stages.lsgm.prior.mixd", "did you mean 'mixed'"),
@@ -63,6 +83,7 @@ def test_an_unknown_key_is_refused_with_the_axis_and_the_nearest(key, message):
     ("changes", "message"),
     [
         (dict(measures=("bond",)), "did you mean 'bound'"),
+        (dict(measures=("bond.nelbo",)), "starts with a measure of the base"),
         (dict(match="flops"), "expected"),
         (dict(seeds=()), "at least one"),
         (dict(seeds=(1, 1)), "none of them twice"),

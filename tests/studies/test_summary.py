@@ -57,3 +57,28 @@ def test_a_run_is_read_from_its_folder(tmp_path):
     assert measures.MEASURES["calls"].read(found) == 7.0
     with pytest.raises(KeyError):
         measures.MEASURES["bound"].read(found)
+
+
+METRICS = {
+    "distance": {"samples": {"recall": {"value": 0.25, "standard_error": 0.1}}},
+    "sampling": {"nfe": 7},
+    "own": {"name": "FD", "yes": None},
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"), [("distance.samples.recall", 0.25), ("sampling.nfe", 7)]
+)
+def test_a_path_reads_whatever_was_measured(path, value):
+    outcome = measures.Outcome(metrics=METRICS, sizes=SIZES, skipped=0, steps=1)
+    found = measures.find_quantity(path)
+    assert found.read(outcome) == value and found.label == path
+
+
+@pytest.mark.parametrize(
+    "path", ["distance.samples.precision", "own.name", "own.yes", "sampling.nfe.x"]
+)
+def test_a_path_to_no_number_is_as_if_not_measured(path):
+    outcome = measures.Outcome(metrics=METRICS, sizes=SIZES, skipped=0, steps=1)
+    with pytest.raises(KeyError):
+        measures.find_quantity(path).read(outcome)
