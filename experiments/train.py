@@ -26,8 +26,8 @@ from lsgm.runs.restore import restore
 from lsgm.runs.workdir import WorkdirError
 from lsgm.terminal import forgive_output
 from lsgm.training.checkpoints import CheckpointError
-from lsgm.training.guard import DivergedError
-from lsgm.training.loop import Interrupted
+from lsgm.training.guard import DivergedError, Interrupted
+from lsgm.training.hosts import JoinError, join, say_and_leave
 from lsgm.training.writers import WriteError
 
 _REPORTED = (
@@ -38,6 +38,7 @@ _REPORTED = (
     InUseError,
     WriteError,
     WeightsError,
+    JoinError,
     FloatingPointError,
 )
 _CONFIG = config_flags.DEFINE_config_file(
@@ -48,7 +49,25 @@ _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Say what would be trained and written, and stop."
 )
 _DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "Join the processes that the cluster's scheduler started."
+    "distributed",
+    False,
+    "Join the run's other processes. Slurm, Open MPI and GKE say where they are, else "
+    "the next three flags.",
+)
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "host:port, a free port on the host of process 0."
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+    "num_processes", None, "How many processes the run has.", lower_bound=1
+)
+_PROCESS_ID = flags.DEFINE_integer(
+    "process_id", None, "Which of them this is, from 0.", lower_bound=0
+)
+_PEER_SECONDS = flags.DEFINE_integer(
+    "peer_seconds",
+    100,
+    "Seconds after which a process that does not come or has hung ends the others.",
+    lower_bound=1,
 )
 
 
@@ -58,10 +77,9 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
     forgive_output()
-    if _DISTRIBUTED.value:
-        jax.distributed.initialize()
     workdir = pathlib.Path(_WORKDIR.value)
     try:
+        _join()
         checked = experiment.from_config(_CONFIG.value)
         if _DRY_RUN.value:
             print(dry_run.describe(checked, _CONFIG.value, workdir))
@@ -77,7 +95,24 @@ def main(argv: list[str]) -> None:
         print("\nstopped. The same command goes on from there.", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
     except _REPORTED as error:
+        if _DISTRIBUTED.value:
+            say_and_leave(f"error: {error}", 1)
         sys.exit(f"error: {error}")
+
+
+def _join() -> None:
+    flags_of_place = (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID)
+    absent = [f"--{flag.name}" for flag in flags_of_place if flag.value is None]
+    if len(absent) < len(flags_of_place) and (absent or not _DISTRIBUTED.value):
+        needed = ", ".join(absent) or "--distributed"
+        raise JoinError(f"the place of one process among several needs {needed} too")
+    if _DISTRIBUTED.value:
+        join(
+            _COORDINATOR.value,
+            _NUM_PROCESSES.value,
+            _PROCESS_ID.value,
+            _PEER_SECONDS.value,
+        )
 
 
 def _evaluate(workdir: pathlib.Path) -> None:

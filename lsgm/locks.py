@@ -27,11 +27,15 @@ class InUseError(RuntimeError):
 
 
 @contextlib.contextmanager
-def lock_file(path: pathlib.Path) -> Iterator[None]:
+def lock_file(path: pathlib.Path, *, left_on_error: bool = False) -> Iterator[None]:
     """Hold the lock ``path`` for the block; the file is removed at its end, and a
     folder that was made for it if nothing else has come into it.
 
     A file system without locks gives a warning on stderr, and no protection.
+
+    Args:
+      left_on_error: leave the file, unlocked, where the block raises, so that others
+        see that its holder failed (``find_abandoned``).
 
     Raises:
       InUseError: another process holds it.
@@ -39,15 +43,34 @@ def lock_file(path: pathlib.Path) -> Iterator[None]:
     made = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _acquire(path)
+    failed = True
     try:
         yield
+        failed = False
     finally:
-        # Removed while it is held: who opened it before looks again.
-        path.unlink(missing_ok=True)
+        if not (failed and left_on_error):
+            # Removed while it is held: who opened it before looks again.
+            path.unlink(missing_ok=True)
         os.close(descriptor)
         if made:
             with contextlib.suppress(OSError):
                 path.parent.rmdir()
+
+
+def find_abandoned(path: pathlib.Path) -> str | None:
+    """Who left the lock ``path`` without removing it, killed or failed; None where it
+    is held, or where there is none. Not for a lock of this process."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return _say_holder(descriptor) if _is_current(descriptor, path) else None
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def _acquire(path: pathlib.Path) -> int:

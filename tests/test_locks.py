@@ -10,7 +10,7 @@ import textwrap
 
 import pytest
 
-from lsgm.locks import InUseError, lock_file
+from lsgm.locks import InUseError, find_abandoned, lock_file
 
 HOLD = """
 import sys, time, pathlib
@@ -61,6 +61,27 @@ def test_lock_of_a_killed_process_is_stale(tmp_path, holder, capsys):
     with lock_file(tmp_path / "a.lock"):
         pass
     assert capsys.readouterr().err == ""
+
+
+def test_a_lock_is_abandoned_by_a_holder_that_died_and_by_no_other(tmp_path, holder):
+    path = tmp_path / "a.lock"
+    assert find_abandoned(path) is None
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert find_abandoned(path).startswith(f"process {holder.pid} on ")
+    path.unlink()
+    assert find_abandoned(path) is None
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_lock_is_left_on_an_error_where_that_is_asked_for(tmp_path, leaves):
+    path = tmp_path / "a.lock"
+    with pytest.raises(KeyError), lock_file(path, left_on_error=leaves):
+        raise KeyError
+    assert path.exists() == leaves
+    with lock_file(path, left_on_error=leaves):
+        pass
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "\0\0"])

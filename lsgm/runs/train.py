@@ -17,12 +17,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lsgm.evaluation import monitor
-from lsgm.locks import lock_file
 from lsgm.runs.experiment import Experiment, name_data_keys
 from lsgm.runs.stored import resolve
 from lsgm.runs.workdir import claim
 from lsgm.terminal import warn
-from lsgm.training import inactive
+from lsgm.training import hosts, inactive
 from lsgm.training import state as states
 from lsgm.training.best import Best
 from lsgm.training.checkpoints import (
@@ -35,11 +34,12 @@ from lsgm.training.checkpoints import (
 from lsgm.training.guard import (
     DivergedError,
     HealthWatch,
+    Interrupted,
     StopRequest,
     judge_outcome,
     stop_on_signals,
 )
-from lsgm.training.loop import Interrupted, Loop
+from lsgm.training.loop import Loop
 from lsgm.training.parallel import AXIS, pmap_update, replicate
 from lsgm.training.records import read_records, say_lost
 from lsgm.training.stage import Stage
@@ -71,20 +71,20 @@ def train(
     resolved = resolve(config)
     carried: TrainState | None = None
     with contextlib.ExitStack() as stack:
-        if jax.process_index() == 0:
-            stack.enter_context(lock_file(workdir / LOCK))
+        stack.enter_context(hosts.hold(workdir / LOCK))
         claim(workdir, resolved)
         stop = stack.enter_context(stop_on_signals())
         stack.enter_context(name_data_keys(experiment.data))
         for index, name in enumerate(experiment.stage_order):
-            if stop.requested:
+            if hosts.agree(stop.requested):
                 raise Interrupted(f"stopped before stage {name}", stop.signal)
             key = jax.random.fold_in(jax.random.key(experiment.seed), index)
             meta = describe_run(resolved, name)
             carried = train_stage(
                 experiment, name, workdir / name, key, carried, meta, stop
             )
-        if stop.requested and experiment.evaluation.ledger is not None:
+        evaluates = experiment.evaluation.ledger is not None
+        if evaluates and hosts.agree(stop.requested):
             message = "trained all stages, and stopped before the evaluation"
             raise Interrupted(message, stop.signal)
     print(f"done: {workdir}")
@@ -113,7 +113,7 @@ def train_stage(
             _warn_of_lost_records(folder, restored)
             if int(restored.state.step) == stage.num_steps:
                 return restored.state
-        if stop.requested:
+        if hosts.agree(stop.requested):
             raise Interrupted(f"stopped before training {name}", stop.signal)
         kept = None
         if stage.keep_best:

@@ -184,8 +184,14 @@ class Checkpoints:
         intact = f"step {steps[-1]} is intact" if steps else "there is none before it"
         return (
             f"cannot save step {step} in {self._folder} ({intact}): {_reason(error)}. "
-            "Make room, or lift the quota, and start the same command again."
+            f"{_advice()}, and start the same command again."
         )
+
+
+def _advice() -> str:
+    if jax.process_count() > 1:
+        return "See whether all processes of the run are alive, make room if need be"
+    return "Make room, or lift the quota"
 
 
 def describe_run(config: dict[str, Any], stage: str) -> dict[str, Any]:

@@ -42,6 +42,18 @@ class DivergedError(FloatingPointError):
         self.args = (f"{self} {text}",)
 
 
+class Interrupted(Exception):
+    """The run was asked to stop, and what it had done is saved.
+
+    Attributes:
+      signal: number of the signal that asked.
+    """
+
+    def __init__(self, message: str, number: int):
+        super().__init__(message)
+        self.signal = number
+
+
 @dataclasses.dataclass
 class StopRequest:
     """Set when the run is asked to stop; it stops after the step at hand.

@@ -21,24 +21,13 @@ import numpy as np
 
 from lsgm.training.best import Best
 from lsgm.training.checkpoints import Checkpoints
-from lsgm.training.guard import SPOILED, HealthWatch, StopRequest
+from lsgm.training.guard import SPOILED, HealthWatch, Interrupted, StopRequest
+from lsgm.training.hosts import Agreement, agree
 from lsgm.training.observe import Observer
 from lsgm.training.parallel import local_copy, split_over_devices
 from lsgm.training.stage import Stage
 from lsgm.training.state import TrainState
 from lsgm.training.writers import Writers
-
-
-class Interrupted(Exception):
-    """The run was asked to stop, and what it had done is saved.
-
-    Attributes:
-      signal: number of the signal that asked.
-    """
-
-    def __init__(self, message: str, number: int):
-        super().__init__(message)
-        self.signal = number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,17 +65,18 @@ class Loop:
 
         Args:
           window: metrics of the steps since the last log, from the checkpoint.
-          stop: set by a signal; looked at after every step.
+          stop: set by a signal; looked at after every step, and heeded by all
+            processes at the same one.
 
         Raises:
           Interrupted: asked to stop; the state is saved.
           DivergedError: too many steps in a row were suspicious.
         """
         step, window = int(state.step), list(window)
-        if stop.requested and step < self.stage.num_steps:
+        if step < self.stage.num_steps and agree(stop.requested):
             message = f"stopped {self.meta['stage']} before step {step + 1}"
             raise Interrupted(message, stop.signal)
-        batches, ahead = self.batches(step), None
+        batches, ahead, agreement = self.batches(step), None, Agreement()
         while step < self.stage.num_steps:
             batch = split_over_devices(next(batches))
             state, metrics = self.update(state, batch)
@@ -94,7 +84,7 @@ class Loop:
                 window.append(self._check(step, ahead))
             ahead, step = metrics, step + 1
             self.writers.advance(step)
-            last, stopping = step == self.stage.num_steps, stop.requested
+            last, stopping = step == self.stage.num_steps, agreement(stop.requested)
             logs = step % self.stage.log_every == 0
             saves = last or stopping or step % self.stage.checkpoint_every == 0
             if logs or saves:

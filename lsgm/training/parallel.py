@@ -6,6 +6,7 @@ On several hosts each process passes the slice of the global batch that its own
 devices work on.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,18 @@ def pmap_update(update: Callable[..., Any]) -> Callable[..., Any]:
         out_axes=(None, None),
         donate_argnums=0,
     )
+
+
+@functools.cache
+def _sum_over_devices() -> Callable[[Any], jax.Array]:
+    return jax.pmap(lambda x: jax.lax.psum(x, AXIS), axis_name=AXIS)
+
+
+def any_process(flag: bool) -> jax.Array:
+    """Larger than 0, [1], where ``flag`` is set in any process; each has to ask. The
+    array is not waited for."""
+    flags = np.full(jax.local_device_count(), flag, np.int32)
+    return _sum_over_devices()(flags).addressable_data(0)
 
 
 def replicate(state: Any) -> Any:

@@ -21,8 +21,7 @@ from lsgm.runs import experiment, train
 from lsgm.runs.workdir import WorkdirError
 from lsgm.training import state as states
 from lsgm.training.checkpoints import describe, list_steps, read
-from lsgm.training.guard import DivergedError
-from lsgm.training.loop import Interrupted
+from lsgm.training.guard import DivergedError, Interrupted
 from lsgm.training.records import read_records
 from tests import tiny
 
