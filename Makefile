@@ -5,15 +5,19 @@ RUN := .venv/bin/python
 DEMO ?= runs/demo
 # Compiling, which tests mostly do, takes one core; a file's tests share what it made.
 PARALLEL ?= -n 2 --dist loadfile
+# Of make stress.
+FAULTS ?= 120
+SEED ?= 0
 # XLA 0.10 hands convolutions on CPUs to a library that makes a step a quarter slower.
 CPU_FLAGS := --xla_cpu_experimental_ynn_fusion_type=-individual_convolution
 
-.PHONY: help venv demo test test-all lint format clean
+.PHONY: help venv demo test test-all stress lint format clean
 
 help:
 	@echo "make demo      train, sample and evaluate a small LSGM on real digits"
 	@echo "make test      fast tests; every command is started once"
 	@echo "make test-all  all tests, also those that take minutes"
+	@echo "make stress    kill, damage and spoil runs at random; count what is lost"
 	@echo "make lint      formatting, lint, types"
 	@echo "make format    mend formatting and what lint can mend"
 	@echo "make venv      only the environment, .venv"
@@ -39,6 +43,9 @@ test: venv
 test-all: venv
 	$(RUN) -m pytest -q $(PARALLEL) -m "not multidevice"
 	$(RUN) -m pytest -q -m "multidevice"
+
+stress: venv
+	$(RUN) -m tests.stress --faults=$(FAULTS) --seed=$(SEED)
 
 lint: venv
 	$(RUN) -m ruff format --check .
