@@ -46,6 +46,7 @@ def nvae(smoke: bool, **fields: Any) -> dict[str, Any]:
     """The network of a VAE; in a smoke test a narrow one with two groups a scale."""
     smallest = dict(
         base_channels=8,
+        base_channels_decoder=None,
         groups_per_scale=2,
         latents_per_group=4,
         cells_per_group_encoder=1,

@@ -65,17 +65,17 @@ def vae_piece(args: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _network(args: Mapping[str, Any], num_outputs: int) -> dict[str, Any]:
-    for encoder, decoder in (
-        ("num_channels_enc", "num_channels_dec"),
-        ("num_preprocess_blocks", "num_postprocess_blocks"),
-    ):
-        if args[encoder] != args[decoder]:
-            raise ValueError(
-                f"{decoder} = {args[decoder]}: must equal {encoder} = {args[encoder]}"
-            )
+    before, after = args["num_preprocess_blocks"], args["num_postprocess_blocks"]
+    if before != after:
+        raise ValueError(
+            f"num_postprocess_blocks = {after}: must equal num_preprocess_blocks = "
+            f"{before}, or images come back in another size"
+        )
+    encoder, decoder = args["num_channels_enc"], args["num_channels_dec"]
     return {
         "target": "lsgm.networks.nvae:NVAE",
         "num_outputs": num_outputs,
+        "base_channels_decoder": None if decoder == encoder else decoder,
         "channel_mult": tuple(args["channel_mult"]),
         "use_se": bool(args["use_se"]),
         "input_skip": _input_skip(args["progressive_input_vae"]),

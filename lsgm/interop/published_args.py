@@ -17,8 +17,9 @@ from lsgm.priors.score import ScorePrior
 from lsgm.vae import VAE
 
 # Fields that say how something is computed, not what. Attention is compared by
-# resolution; times only steer the training.
+# resolution; times only steer the training; a decoder may name its encoder's width.
 INDIFFERENT = {
+    "base_channels_decoder",
     *("remat", "dtype", "axis_name", "reference_compatible", "attention_resolutions"),
     *("sampler", "boundary_term", "control_variate", "weighting"),
     *("time_sampler", "encoder_times", "mixing_logit_init", "dropout"),
@@ -82,7 +83,7 @@ def vae_args(vae: VAE, dataset: str) -> dict[str, Any]:
         "use_se": network.use_se,
         "progressive_input_vae": "input_skip" if network.input_skip else "none",
         "log_sig_q_scale": network.log_std_clamp,
-        "num_channels_dec": network.base_channels,
+        "num_channels_dec": network.decoder_channels,
         "num_postprocess_blocks": network.preprocess_blocks,
         **{name: getattr(network, field) for field, name in nvae_args.SAME.items()},
     }

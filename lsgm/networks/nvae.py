@@ -2,7 +2,8 @@
 
 Levels are numbered by resolution, finest first: ``preprocess_blocks`` levels without
 latents, then ``num_scales`` levels with ``groups_per_scale`` latent groups each; level
-i has base_channels * channel_mult[i] channels. Groups are numbered in decoding order,
+i has base_channels * channel_mult[i] channels in the encoder, and in the decoder the
+same multiple of its own base. Groups are numbered in decoding order,
 coarsest scale first. The posterior of a group depends on the image and on the groups
 before it; the prior is left to the caller.
 
@@ -30,6 +31,7 @@ class NVAE(nn.Module):
     """Network of a hierarchical VAE.
 
     Attributes:
+      base_channels_decoder: base of the decoder's channels; None: the encoder's.
       num_outputs: parameters of the likelihood per pixel.
       cells_per_group_encoder, cells_per_group_decoder: residual cells per group.
       preprocess_cells, postprocess_cells: cells per block, the one that changes the
@@ -48,6 +50,7 @@ class NVAE(nn.Module):
     groups_per_scale: int
     latents_per_group: int
     num_outputs: int
+    base_channels_decoder: int | None = None
     num_scales: int = 1
     cells_per_group_encoder: int = 1
     cells_per_group_decoder: int = 1
@@ -77,6 +80,9 @@ class NVAE(nn.Module):
             "postprocess_cells",
         ):
             self._require(name, getattr(self, name) >= 1, "must be >= 1")
+        self._require(
+            "base_channels_decoder", self.decoder_channels >= 1, "must be >= 1 or None"
+        )
         levels = self.preprocess_blocks + self.num_scales
         self._require(
             "channel_mult",
@@ -97,6 +103,13 @@ class NVAE(nn.Module):
     def _require(self, name: str, holds: bool, allowed: str) -> None:
         if not holds:
             raise ValueError(f"{name} = {getattr(self, name)!r}: {allowed}")
+
+    @property
+    def decoder_channels(self) -> int:
+        """Base of the decoder's channels."""
+        if self.base_channels_decoder is None:
+            return self.base_channels
+        return self.base_channels_decoder
 
     @property
     def num_groups(self) -> int:
@@ -130,7 +143,9 @@ class NVAE(nn.Module):
             dtype=self.dtype,
         )
         self.encoder = Encoder(
-            steps=self.encoder_steps(), stem_features=self._features(0), **shared
+            steps=self.encoder_steps(),
+            stem_features=self._encoder_features(0),
+            **shared,
         )
         self.decoder = Decoder(
             steps=self.decoder_steps(),
@@ -173,22 +188,25 @@ class NVAE(nn.Module):
         """What the decoder does, in order."""
         return tuple(self._decoder_tower()) + tuple(self._postprocess())
 
-    def _features(self, level: int) -> int:
+    def _encoder_features(self, level: int) -> int:
         return self.base_channels * self.channel_mult[level]
+
+    def _decoder_features(self, level: int) -> int:
+        return self.decoder_channels * self.channel_mult[level]
 
     def _preprocess(self) -> Iterator[Cell]:
         names = _names("pre")
         for level in range(self.preprocess_blocks):
             for _ in range(self.preprocess_cells - 1):
-                yield Cell(next(names), "normal", self._features(level))
-            yield Cell(next(names), "down", self._features(level + 1))
+                yield Cell(next(names), "normal", self._encoder_features(level))
+            yield Cell(next(names), "down", self._encoder_features(level + 1))
 
     def _encoder_tower(self) -> Iterator[Cell | Keep | Pyramid]:
         names = _names("tower")
         if self.input_skip:
-            yield Pyramid(None, self._features(self.preprocess_blocks))
+            yield Pyramid(None, self._encoder_features(self.preprocess_blocks))
         for scale in range(self.num_scales):
-            features = self._features(self.preprocess_blocks + scale)
+            features = self._encoder_features(self.preprocess_blocks + scale)
             if scale:
                 yield Cell(next(names), "down", features)
                 if self.input_skip:
@@ -203,7 +221,7 @@ class NVAE(nn.Module):
         expansion, _ = EXPANSIONS[self.cell]
         for scale in range(self.num_scales):
             level = self.preprocess_blocks + self.num_scales - 1 - scale
-            features = self._features(level)
+            features = self._decoder_features(level)
             if scale:
                 yield Cell(next(names), "up", features, expansion)
             for i in range(self.groups_per_scale):
@@ -215,9 +233,11 @@ class NVAE(nn.Module):
         names = _names("post")
         _, expansion = EXPANSIONS[self.cell]
         for level in reversed(range(self.preprocess_blocks)):
-            yield Cell(next(names), "up", self._features(level), expansion)
+            yield Cell(next(names), "up", self._decoder_features(level), expansion)
             for _ in range(self.postprocess_cells - 1):
-                yield Cell(next(names), "normal", self._features(level), expansion)
+                yield Cell(
+                    next(names), "normal", self._decoder_features(level), expansion
+                )
 
 
 def _names(part: str) -> Iterator[str]:

@@ -11,7 +11,15 @@ Adams-Bashforth on stored residuals, interpolated in the angle phi = arcsin(sigm
                                                                            (2)
 
 is exact for Normal data at any number of steps, and stays finite as sigma tends to
-0. One call per step. With ``t_start`` < 1 it begins where the latents' distribution is
+0. One call per step.
+
+As alpha tends to 0, r tends to -alpha times the data's mean. A first step from t = 1
+takes it for constant while alpha grows from alpha_1 to the step's length h in phi,
+which costs O(h mean) at any ``order``. So the order is 2 for centred data, for h below
+alpha_1, or from ``t_start`` < 1; else less. Steps of r / alpha in phi would have it
+always, but weigh the network's error at t = 1 by h / alpha_1, not by its logarithm.
+
+With ``t_start`` < 1 it begins where the latents' distribution is
 still Normal and spares the stretch where the network has only noise to tell from
 noise.
 

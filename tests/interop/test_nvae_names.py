@@ -18,7 +18,7 @@ ARGS = dict(
     log_sig_q_scale=5.0,
     num_cell_per_cond_dec=1,
     num_cell_per_cond_enc=1,
-    num_channels_dec=4,
+    num_channels_dec=6,
     num_channels_enc=4,
     num_groups_per_scale=2,
     num_latent_per_group=3,
@@ -86,6 +86,25 @@ def test_layouts(published):
     np.testing.assert_array_equal(state["prior_ftr0"][3], start[:, :, 3])
 
 
+def test_each_half_has_its_width(published):
+    """Shapes (out, in) where the halves meet: group 1 joins both maps."""
+    *_, state = published
+    shapes = {
+        "prior_ftr0": (6 * 2, 8, 8),
+        "enc_sampler.0.1.weight": (2 * 3, 4 * 2, 3, 3),
+        "dec_tower.0.conv.weight": (6 * 2, 6 * 2 + 3, 1, 1),
+        "image_conditional.1.weight": (100, 6, 3, 3),
+        "stem.weight": (4, 3, 3, 3),
+    }
+    assert {name: state[name].shape for name in shapes} == shapes
+    combiners = {
+        v.shape
+        for k, v in state.items()
+        if k.startswith("enc_tower") and k.endswith(".conv.weight")
+    }
+    assert combiners == {(4 * 2, 6 * 2, 1, 1), (4, 6, 1, 1)}
+
+
 def test_repeated_and_counting_entries_are_accepted(published):
     vae, _, _, state = published
     name = "dec_tower.1._ops.0.conv"
@@ -142,6 +161,13 @@ class TestArguments:
         assert vae.latent_shapes == (((8, 8, 3),) * 2, ((16, 16, 3),) * 2)
         assert vae.network.input_skip and vae.network.num_flows == 1
 
+    def test_widths(self):
+        """The encoder's and the decoder's; one width needs no second field."""
+        network = vae_of(ARGS).network
+        assert (network.base_channels, network.decoder_channels) == (4, 6)
+        same = vae_of(ARGS | dict(num_channels_dec=4)).network
+        assert same.base_channels_decoder is None and same.decoder_channels == 4
+
     def test_binary_digits_are_padded(self):
         vae = vae_of(ARGS | dict(dataset="omniglot", decoder_dist="bin"))
         assert vae.data_shape == (28, 28, 1) and vae.padding == 2
@@ -157,7 +183,7 @@ class TestArguments:
             ("dataset", "svhn", "mnist"),
             ("decoder_dist", "mol", "dml"),
             ("progressive_input_vae", "sum", "input_skip"),
-            ("num_channels_dec", 8, "num_channels_enc = 4"),
+            ("num_postprocess_blocks", 2, "num_preprocess_blocks = 1"),
             ("arch_instance", "res_elu", "res_bnswish"),
         ],
     )

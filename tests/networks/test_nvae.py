@@ -17,6 +17,7 @@ SMALL = dict(
     base_channels=4,
     channel_mult=(1, 1, 2),
     num_scales=2,
+    base_channels_decoder=6,
     groups_per_scale=1,
     latents_per_group=2,
     num_outputs=2,
@@ -110,6 +111,29 @@ class TestDependencies:
         z_one, _, out_one = small.run(small.x[:1], first)
         np.testing.assert_allclose(out_one, out[:1], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(z_one[1], z[1][:1], rtol=1e-5, atol=1e-6)
+
+
+def test_the_decoder_has_a_width_of_its_own(small):
+    """Every kernel of each half in multiples of that half's base."""
+    params = small.variables["params"]
+    kept = {
+        params["encoder"][name]["op_1"]["conv"]["bias"].size
+        for name in params["encoder"]
+        if name.startswith("tower")
+    }
+    assert kept == {4, 8}
+    assert params["decoder"]["start"].shape == (2, 2, 12)
+    assert params["decoder"]["head"]["kernel"].shape == (3, 3, 6, 2)
+    # The encoder's map, to which a 1x1 convolution of the decoder's is added.
+    combiner = params["decoder"]["posterior_1"]["combiner"]["kernel"]
+    assert combiner.shape == (1, 1, 6, 4)
+
+
+def test_one_width_is_the_default():
+    network = NVAE(**SMALL | {"base_channels_decoder": None})
+    assert network.decoder_channels == network.base_channels == 4
+    same = NVAE(**SMALL | {"base_channels_decoder": 4})
+    assert same.decoder_steps() == network.decoder_steps()
 
 
 def train_pass(network, variables, x, noise):
@@ -243,6 +267,7 @@ class TestValues:
             ("cell", "res_mbcnv", "res_bnswish"),
             ("channel_mult", (1, 2), "needs 3 factors"),
             ("base_channels", 1, "at least 4 channels"),
+            ("base_channels_decoder", 0, ">= 1 or None"),
             ("groups_per_scale", 0, ">= 1"),
             ("num_flows", -1, ">= 0"),
             ("log_std_clamp", 0.0, "> 0"),

@@ -1,5 +1,6 @@
 """Import and export: all or nothing, the right weights, nothing lost on the way."""
 
+import dataclasses
 import functools
 import json
 
@@ -159,6 +160,14 @@ class TestArguments:
         other = VAE(network=network, likelihood=vae.likelihood, data_shape=(28, 28, 1))
         with pytest.raises(ValueError, match="ConvVAE"):
             published_args.args_of(other, None)
+
+    def test_widths_of_the_halves(self):
+        """The decoder's is kept, also where it repeats the encoder's."""
+        vae = vae_of(ARGS)
+        assert published_args.args_of(vae, None)["num_channels_dec"] == 6
+        same = vae.network.clone(base_channels_decoder=vae.network.base_channels)
+        same = dataclasses.replace(vae, network=same)
+        assert published_args.args_of(same, None)["num_channels_dec"] == 4
 
     def test_data_set_follows_from_the_network(self):
         args = ARGS | dict(num_scales_dae=3, dataset="omniglot")

@@ -1,6 +1,7 @@
 """What single fixed-grid methods claim beyond the laws that all of them obey."""
 
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ from lsgm.sdes.geometric import GeometricVPSDE
 from lsgm.sdes.power import PowerVPSDE
 from lsgm.sdes.subvpsde import SubVPSDE
 from lsgm.sdes.vpsde import VPSDE
-from tests.samplers.exact import Gaussian, variances
+from tests.samplers.exact import Gaussian, Mixture, variances
 
 VP = VPSDE()
 PRESERVING = [VP, GeometricVPSDE(), PowerVPSDE()]
@@ -66,6 +67,24 @@ def test_normal_residual_is_exact_for_polynomials_in_the_angle(order):
             for p in range(order)
         ]
         np.testing.assert_allclose(table["weights"][k] @ stored, exact, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("mean", "t_start", "low", "high"),
+    [(0.5, 1.0, 0.4, 1.5), (0.0, 1.0, 1.9, 2.2), (0.5, 0.6, 1.9, 2.2)],
+    ids=["with a mean", "centred", "from below 1"],
+)
+def test_order_of_the_normal_residual_on_a_mixture(x64, mean, t_start, low, high):
+    """Two, but for the step from t = 1 on data with a mean: what docs/samplers.md
+    says. Differences of runs with 20, 40 and 80 steps."""
+    centres = np.array([[-1.0, 0.6], [1.0, -0.6]]) + mean
+    residual, u1 = Mixture(VP, centres, 0.1).residual, jnp.array([[0.3, -1.2]])
+    ends = []
+    for num_steps in (20, 40, 80):
+        sampler = NormalResidual(num_steps=num_steps, t_start=t_start, t_end=1e-3)
+        ends.append(sampler(jax.random.key(KEY), VP, residual, u1).u)
+    errors = [jnp.linalg.norm(a - b) for a, b in itertools.pairwise(ends)]
+    assert low < float(jnp.log2(errors[0] / errors[1])) < high
 
 
 NEEDS = "NormalResidual needs a VariancePreservingSDE, not SubVPSDE"
