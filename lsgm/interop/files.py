@@ -8,7 +8,6 @@ and the run's arguments and step are metadata: in npz JSON in the arrays ``args`
 
 import json
 import pathlib
-import zipfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from lsgm.arrays import read_arrays
 from lsgm.files import write_arrays, write_file
 from lsgm.interop import torch_file, torch_run
 from lsgm.interop.torch_file import FileError
@@ -62,10 +62,11 @@ def read(path: pathlib.Path, args: Mapping[str, Any] | None = None) -> Published
         found = _assemble(path, tensors, words)
     else:
         raise FileError(f"{path}: known are .npz, .safetensors and {', '.join(TORCH)}")
-    found = found._replace(args=dict(found.args if args is None else args))
-    if not found.args:
+    given = found.args if args is None else args
+    if not given:
         raise FileError(f"{path} has no arguments of the run: give them as JSON")
-    return found
+    _require_plain(path, given)
+    return found._replace(args=dict(given))
 
 
 def read_state(path: pathlib.Path) -> State:
@@ -128,12 +129,33 @@ def _assemble(
     )
 
 
+def _require_plain(path: pathlib.Path, args: Any) -> None:
+    """Raise a FileError unless ``args`` are values by name. Nothing that nests, which a
+    config could take for a class to build, is an argument of a run."""
+    if not isinstance(args, Mapping):
+        kind = type(args).__name__
+        raise FileError(
+            f"{path} is refused: the run's arguments are of type {kind}, not values "
+            "by name; give them as a JSON object"
+        )
+    for name, value in args.items():
+        if _holds_mapping(value):
+            raise FileError(
+                f"{path} is refused: the run's argument {str(name)[:80]!r} holds a "
+                "dictionary; arguments are numbers, texts and lists of them"
+            )
+
+
+def _holds_mapping(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_holds_mapping, value))
+    return isinstance(value, Mapping)
+
+
 def _npz(path: pathlib.Path) -> tuple[State, dict[str, str]]:
     try:
-        # Pickled objects are refused.
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        arrays = read_arrays(path)
+    except (OSError, ValueError) as error:
         raise FileError(f"{path}: {error}") from error
     words = {name: str(arrays.pop(name)) for name in (ARGS, STEP) if name in arrays}
     return arrays, words
