@@ -45,10 +45,20 @@ def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
             raise ValueError(
                 f"{entry.filename} has version {version} of NumPy's format"
             )
-        shape, _, dtype = _HEADERS[version](file)
+        try:
+            shape, _, dtype = _HEADERS[version](file)
+        except ValueError as error:
+            # NumPy's own words advise to trust the file.
+            message = f"{entry.filename} has a header that is damaged or too long"
+            raise ValueError(message) from error
+        if dtype.hasobject:
+            raise ValueError(
+                f"{entry.filename} holds pickled objects, which could run code; save "
+                "numbers or texts"
+            )
         size = math.prod(shape) * dtype.itemsize
         # NumPy makes room for all that is declared before it reads any.
-        if not dtype.hasobject and size != entry.file_size - file.tell():
+        if size != entry.file_size - file.tell():
             raise ValueError(
                 f"{entry.filename} declares {size:,} bytes, "
                 f"and holds {entry.file_size - file.tell():,}"

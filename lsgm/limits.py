@@ -18,10 +18,14 @@ _SHORT.maxlevel, _SHORT.maxtuple, _SHORT.maxlist, _SHORT.maxdict = 2, 8, 8, 4
 _SHORT.maxstring = _SHORT.maxother = 100
 
 
+class TooLargeError(ValueError):
+    """A small file that would unfold to a large one."""
+
+
 def require_ratio(unpacked: int, packed: int) -> None:
-    """Raise a ValueError where ``packed`` bytes hold suspiciously many more."""
+    """Raise a TooLargeError where ``packed`` bytes hold suspiciously many more."""
     if unpacked > max(FREE_BYTES, MAX_RATIO * packed):
-        raise ValueError(
+        raise TooLargeError(
             f"{packed:,} bytes would unpack to {unpacked:,}, over {MAX_RATIO} times as "
             "many; if it is your own, store it without compression"
         )

@@ -6,10 +6,11 @@ dimension as a big-endian 32-bit integer, then the values (LeCun's format).
 
 import dataclasses
 import gzip
+import io
 import math
 import pathlib
 import zlib
-from typing import IO, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -57,7 +58,7 @@ class IDX:
             raise DataError("root", str(path), message) from error
 
 
-def parse(file: IO[bytes], stored: int, rank: int) -> np.ndarray:
+def parse(file: io.BufferedIOBase, stored: int, rank: int) -> np.ndarray:
     """The uint8 array of an IDX file.
 
     Args:
