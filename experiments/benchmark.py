@@ -24,6 +24,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from experiments.flag_errors import parse_flags
+from experiments.trust_flag import trusted
 from lsgm.benchmarks import data as reading
 from lsgm.benchmarks import samplers as tournament
 from lsgm.benchmarks import samplers_report
@@ -121,7 +122,8 @@ def samplers(out: pathlib.Path) -> str:
         calls = tuple(sorted({int(number) for number in _CALLS.value}))
         if calls[0] < 1:
             raise ConfigError("calls", calls, "at least 1 each")
-        restored = restore(pathlib.Path(_CHECKPOINT.value), config=_CONFIG.value)
+        path = pathlib.Path(_CHECKPOINT.value)
+        restored = restore(path, config=_CONFIG.value, trust=trusted())
         experiment.check_data(restored.experiment)
         subject = subject_of(restored, seed=0)
         settings = tournament.Settings(

@@ -20,6 +20,7 @@ from ml_collections import config_flags
 
 from experiments.flag_errors import parse_flags
 from experiments.sampler_flags import with_sampler
+from experiments.trust_flag import trusted
 from lsgm.config import ConfigError
 from lsgm.evaluation import compare
 from lsgm.features.weights_file import WeightsError
@@ -58,7 +59,9 @@ def main(argv: list[str]) -> None:
         raise app.UsageError("--checkpoint must be given")
     path = pathlib.Path(_CHECKPOINT.value)
     try:
-        restored = restore(path, average=_AVERAGE.value, config=_CONFIG.value)
+        restored = restore(
+            path, average=_AVERAGE.value, config=_CONFIG.value, trust=trusted()
+        )
         restored = restored._replace(model=with_sampler(restored.model))
         out = pathlib.Path(_OUT.value) if _OUT.value else path
         measure(restored, seed=_SEED.value, out=out)
@@ -81,7 +84,7 @@ def _compare(folders: list[pathlib.Path]) -> str | None:
     if len(folders) < 2 or not _OUT.value:
         return "error: --compare takes two folders or more, and --out"
     try:
-        evaluations = [compare.read(folder) for folder in folders]
+        evaluations = [compare.read(folder, trusted()) for folder in folders]
     except compare.CompareError as error:
         return f"error: {error}"
     page = compare.write(evaluations, pathlib.Path(_OUT.value))

@@ -15,6 +15,7 @@ import sys
 import numpy as np
 from absl import app, flags, logging
 
+from experiments.trust_flag import trusted
 from lsgm.config import ConfigError
 from lsgm.data.views import View
 from lsgm.evaluation import walks
@@ -63,7 +64,7 @@ def main(argv: list[str]) -> None:
             num_steps=_STEPS.value,
             num_noises=_NOISES.value,
         )
-        restored = restore(path, average=_AVERAGE.value)
+        restored = restore(path, average=_AVERAGE.value, trust=trusted())
         run = EvaluationRun(subject_of(restored, seed=_SEED.value), _SEED.value)
         out.mkdir(parents=True, exist_ok=True)
         with name_data_keys(restored.experiment.data):

@@ -10,6 +10,7 @@ import sys
 
 from absl import app, flags, logging
 
+from experiments.trust_flag import trusted
 from lsgm.runs import exchange
 from lsgm.runs.restore import restore
 from lsgm.training.checkpoints import CheckpointError
@@ -27,7 +28,9 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
     try:
-        restored = restore(pathlib.Path(_CHECKPOINT.value), average=_AVERAGE.value)
+        restored = restore(
+            pathlib.Path(_CHECKPOINT.value), average=_AVERAGE.value, trust=trusted()
+        )
         exchange.export_file(restored, pathlib.Path(_TO.value))
     except (ValueError, OSError, CheckpointError) as error:
         sys.exit(f"error: {error}")

@@ -1,4 +1,4 @@
-"""One line, not a traceback, for a mistyped ``--config.key=value``."""
+"""One line, not a traceback, for a ``--config`` that cannot be used as given."""
 
 import pathlib
 import re
@@ -8,6 +8,9 @@ import traceback
 import ml_collections
 from absl import app
 
+from experiments.trust_flag import check_config_flag
+from lsgm.config import ConfigError
+
 _LIBRARY = pathlib.Path(ml_collections.__file__).parent
 
 
@@ -15,10 +18,15 @@ def parse_flags(argv: list[str]) -> list[str]:
     """For ``app.run(main, flags_parser=parse_flags)``: what flags leave of ``argv``.
 
     Raises:
-      SystemExit: an override names a key that the config does not have.
+      SystemExit: an override names a key that the config does not have, or a stored
+        config names a package that ``--trust`` does not.
     """
     try:
-        return app.parse_flags_with_usage(argv)
+        rest = app.parse_flags_with_usage(argv)
+        check_config_flag()
+        return rest
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
     except AttributeError as error:
         raised_in = pathlib.Path(traceback.extract_tb(error.__traceback__)[-1].filename)
         if _LIBRARY not in raised_in.parents:

@@ -22,6 +22,9 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "A new folder.", required=True)
 _ARGS = flags.DEFINE_string(
     "args", None, "JSON file with the run's arguments; default: those in the file."
 )
+_PREFIX = flags.DEFINE_string(
+    "strip_prefix", "", "What to leave out before every tensor's name: module."
+)
 
 
 def main(argv: list[str]) -> None:
@@ -34,7 +37,10 @@ def main(argv: list[str]) -> None:
             json.loads(pathlib.Path(_ARGS.value).read_text()) if _ARGS.value else None
         )
         folder = exchange.import_file(
-            pathlib.Path(_FROM.value), pathlib.Path(_WORKDIR.value), args
+            pathlib.Path(_FROM.value),
+            pathlib.Path(_WORKDIR.value),
+            args,
+            prefix=_PREFIX.value,
         )
     except (ValueError, OSError, WorkdirError, CheckpointError) as error:
         sys.exit(f"error: {error}")

@@ -12,6 +12,7 @@ import sys
 from absl import app, flags, logging
 
 from experiments.sampler_flags import with_sampler
+from experiments.trust_flag import trusted
 from lsgm.config import ConfigError
 from lsgm.evaluation import sampling
 from lsgm.evaluation.recalibration import recalibrate
@@ -49,7 +50,7 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     path = pathlib.Path(_CHECKPOINT.value)
     try:
-        restored = restore(path, average=_AVERAGE.value)
+        restored = restore(path, average=_AVERAGE.value, trust=trusted())
         drawn = _draw(restored._replace(model=with_sampler(restored.model)))
     except (ConfigError, CheckpointError, FloatingPointError) as error:
         sys.exit(f"error: {error}")

@@ -29,6 +29,7 @@ from lsgm.training.checkpoints import CheckpointError
 from lsgm.training.guard import DivergedError, Interrupted
 from lsgm.training.hosts import JoinError, join, say_and_leave
 from lsgm.training.writers import WriteError
+from lsgm.trust import packages_of
 
 _REPORTED = (
     ConfigError,
@@ -120,7 +121,9 @@ def _evaluate(workdir: pathlib.Path) -> None:
         command = f"python -m experiments.evaluate --checkpoint={workdir}"
         print(f"evaluate it in one process: {command}")
         return
-    measure(restore(workdir), seed=0, out=workdir)
+    # What it stored is this command's own config.
+    restored = restore(workdir, trust=packages_of(_CONFIG.value))
+    measure(restored, seed=0, out=workdir)
     print((workdir / "ledger.md").read_text())
 
 

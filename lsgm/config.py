@@ -112,6 +112,9 @@ def locate(spec: Mapping[str, Any], key: str) -> type[Any]:
     if not (inspect.isclass(cls) and dataclasses.is_dataclass(cls)):
         own = (n for n, v in vars(module).items() if _is_target(v, module_name))
         raise ConfigError(key, target, nearest(class_name, own))
+    if not _is_own(cls, module_name):
+        message = f"is only imported there: name {cls.__module__}:{cls.__qualname__}"
+        raise ConfigError(key, target, message)
     if inspect.isabstract(cls):
         raise ConfigError(key, target, "abstract: name one of its subclasses")
     return cls
@@ -176,6 +179,12 @@ def _siblings(module_name: str) -> str:
     except ImportError:
         return _siblings(parent)
     return nearest(name, (m.name for m in pkgutil.iter_modules(path)))
+
+
+def _is_own(cls: type[Any], module_name: str) -> bool:
+    """Whether a class is defined in the package of the module that it is named by."""
+    packages = {name.partition(".")[0] for name in (cls.__module__, module_name)}
+    return len(packages) == 1
 
 
 def _is_target(value: Any, module_name: str) -> bool:

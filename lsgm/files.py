@@ -28,6 +28,8 @@ def write_arrays(path: pathlib.Path, arrays: Mapping[str, Any]) -> None:
 
 def read_object(path: pathlib.Path) -> dict[str, Any] | None:
     """The JSON object of a file; None where there is none, or an empty one."""
+    if not path.is_file():  # a pipe would never end
+        return None
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):

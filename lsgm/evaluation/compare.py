@@ -26,6 +26,7 @@ from lsgm.files import read_object, write_file
 from lsgm.reports.page import Figure, Metric, format_value
 from lsgm.reports.templates import render
 from lsgm.statistics.estimate import Estimate, estimate_mean
+from lsgm.trust import require_trusted
 
 # Classes of the measures in a ``metrics.json`` that does not name them itself, as all
 # did that were written before it had to.
@@ -68,12 +69,15 @@ class Evaluated:
     samples: Figure | None
 
 
-def read(folder: pathlib.Path) -> Evaluated:
+def read(folder: pathlib.Path, trust: Sequence[str] = ()) -> Evaluated:
     """What ``experiments/evaluate.py`` wrote into ``folder``.
+
+    Args:
+      trust: packages besides lsgm whose measures it may name; their code is run.
 
     Raises:
       CompareError: no finished evaluation is there, or one of a measure whose class
-        cannot be imported.
+        cannot be imported, or is of a package that is not trusted.
     """
     path = folder / "metrics.json"
     if not path.is_file():
@@ -83,9 +87,10 @@ def read(folder: pathlib.Path) -> Evaluated:
         raise CompareError(f"{path} is damaged; evaluate that run again")
     card, classes = document.pop(CARD), document.pop(MEASURES, UNNAMED)
     try:
+        pieces = {name: {"target": classes[name]} for name in document}
+        require_trusted(pieces, trust, MEASURES)
         measures = {
-            name: locate({"target": classes[name]}, f"{MEASURES}.{name}")
-            for name in document
+            name: locate(piece, f"{MEASURES}.{name}") for name, piece in pieces.items()
         }
     except (ConfigError, KeyError) as error:
         raise CompareError(f"{path}: {error}") from error

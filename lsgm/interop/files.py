@@ -8,7 +8,6 @@ and the run's arguments and step are metadata: in npz JSON in the arrays ``args`
 
 import json
 import pathlib
-import zipfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -16,13 +15,19 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from lsgm.arrays import read_arrays
 from lsgm.files import write_arrays, write_file
 from lsgm.interop import torch_file, torch_run
+from lsgm.interop.prefixes import strip_prefix
 from lsgm.interop.torch_file import FileError
+from lsgm.limits import shorten
 
 VAE, PRIOR = "vae_state_dict.", "dae_state_dict."
 ARGS, STEP = "args", "global_step"
 TORCH = (".pt", ".pth")
+
+# Types of tensors in safetensors.
+READ = ("F16", "BF16", "F32", "F64", "I32", "I64")
 
 State = dict[str, np.ndarray]
 
@@ -44,11 +49,18 @@ class PublishedRun(NamedTuple):
     step: int
 
 
-def read(path: pathlib.Path, args: Mapping[str, Any] | None = None) -> PublishedRun:
+def read(
+    path: pathlib.Path,
+    args: Mapping[str, Any] | None = None,
+    *,
+    prefix: str = "",
+) -> PublishedRun:
     """Read a file by its suffix, without executing anything in it.
 
     Args:
       args: replace the file's own, which it then need not have.
+      prefix: what names of tensors begin with because a wrapper saved them, such as
+        "module."; it is left out.
 
     Raises:
       FileError: unreadable, unsafe, or without what a run needs.
@@ -56,16 +68,17 @@ def read(path: pathlib.Path, args: Mapping[str, Any] | None = None) -> Published
     if not path.is_file():
         raise FileError(f"{path}: no such file")
     if path.suffix in TORCH:
-        found = PublishedRun(**torch_run.read(path))
+        found = PublishedRun(**torch_run.read(path, prefix))
     elif path.suffix in (".npz", ".safetensors"):
         tensors, words = (_npz if path.suffix == ".npz" else _safetensors)(path)
-        found = _assemble(path, tensors, words)
+        found = _assemble(path, tensors, words, prefix)
     else:
         raise FileError(f"{path}: known are .npz, .safetensors and {', '.join(TORCH)}")
-    found = found._replace(args=dict(found.args if args is None else args))
-    if not found.args:
+    given = found.args if args is None else args
+    if not given:
         raise FileError(f"{path} has no arguments of the run: give them as JSON")
-    return found
+    _require_plain(path, given)
+    return found._replace(args=dict(given))
 
 
 def read_state(path: pathlib.Path) -> State:
@@ -102,7 +115,7 @@ def write(path: pathlib.Path, run: PublishedRun) -> None:
 
 
 def _assemble(
-    path: pathlib.Path, tensors: State, words: dict[str, str]
+    path: pathlib.Path, tensors: State, words: dict[str, str], prefix: str
 ) -> PublishedRun:
     vae, prior, surplus = {}, {}, []
     for name, tensor in tensors.items():
@@ -121,19 +134,48 @@ def _assemble(
         args, step = (
             json.loads(words.get(w, d)) for w, d in ((ARGS, "{}"), (STEP, "0"))
         )
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FileError(f"{path}: arguments or step are no JSON: {error}") from error
+    if type(step) is not int or step < 0:
+        found = shorten(step)
+        raise FileError(f"{path}: its {STEP} is {found}, not a number of updates")
+    try:
+        vae = strip_prefix(vae, prefix, VAE)
+        prior = strip_prefix(prior, prefix, PRIOR)
+    except FileError as error:
+        raise FileError(f"{path}: {error}") from error
     return PublishedRun(
         vae=vae, prior=prior or None, average=None, args=args, step=step
     )
 
 
+def _require_plain(path: pathlib.Path, args: Any) -> None:
+    """Raise a FileError unless ``args`` are values by name. Nothing that nests, which a
+    config could take for a class to build, is an argument of a run."""
+    if not isinstance(args, Mapping):
+        kind = type(args).__name__
+        raise FileError(
+            f"{path} is refused: the run's arguments are of type {kind}, not values "
+            "by name; give them as a JSON object"
+        )
+    for name, value in args.items():
+        if _holds_mapping(value):
+            raise FileError(
+                f"{path} is refused: the run's argument {str(name)[:80]!r} holds a "
+                "dictionary; arguments are numbers, texts and lists of them"
+            )
+
+
+def _holds_mapping(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_holds_mapping, value))
+    return isinstance(value, Mapping)
+
+
 def _npz(path: pathlib.Path) -> tuple[State, dict[str, str]]:
     try:
-        # Pickled objects are refused.
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        arrays = read_arrays(path)
+    except (OSError, ValueError) as error:
         raise FileError(f"{path}: {error}") from error
     words = {name: str(arrays.pop(name)) for name in (ARGS, STEP) if name in arrays}
     return arrays, words
@@ -141,8 +183,24 @@ def _npz(path: pathlib.Path) -> tuple[State, dict[str, str]]:
 
 def _safetensors(path: pathlib.Path) -> tuple[State, dict[str, str]]:
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        with (
+            safetensors.safe_open(path, framework="numpy") as file,
+            safetensors.safe_open(path, framework="flax") as brief,
+        ):
+            tensors = {}
+            for name in file.keys():  # noqa: SIM118
+                kind = file.get_slice(name).get_dtype()
+                if kind not in READ:
+                    known = ", ".join(READ)
+                    raise FileError(
+                        f"{path}: tensor {name} is of type {kind}: known are {known}"
+                    )
+                # NumPy has no bfloat16, and every number of it is one of float32.
+                tensors[name] = (
+                    np.asarray(brief.get_tensor(name), np.float32)
+                    if kind == "BF16"
+                    else file.get_tensor(name)
+                )
             return tensors, file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as error:
         raise FileError(f"{path}: {error}") from error

@@ -14,9 +14,10 @@ sequence: a magic number, a version, a description of the machine, the pickle, t
 of keys, and for each of them a count (int64) and the numbers.
 
 A pickle can call whatever it names. Here it may name what published files do: types of
-storages, ordered dictionaries, the rebuilding of a tensor, sizes, numbers of NumPy,
-and ``argparse.Namespace``. Each name stands for something of this file that builds
-plain values; nothing is looked up by name, so whatever else it names is refused.
+storages, ordered dictionaries, the rebuilding of a tensor or a parameter, sizes,
+numbers of NumPy, and ``argparse.Namespace``. Each name stands for something of this
+file that builds plain values; nothing is looked up by name, so whatever else it names
+is refused. So is a small file that would unfold to a large one.
 """
 
 import collections
@@ -33,10 +34,19 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from lsgm.interop.pickle_cost import MAX_NODES, require_cheap
+from lsgm.limits import (
+    TooLargeError,
+    require_archive_ratio,
+    require_ratio,
+    shorten,
+)
+
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
 # Little-endian, which all machines write that matter here; others are refused.
 TYPES = {
     "HalfStorage": "<f2",
+    "BFloat16Storage": "<u2",  # the upper halves of numbers in float32
     "FloatStorage": "<f4",
     "DoubleStorage": "<f8",
     "IntStorage": "<i4",
@@ -96,6 +106,9 @@ class TorchFile:
         tensors: dict[str, Tensor] = dict(state)
 
         def read() -> dict[str, np.ndarray]:
+            # Many tensors may be views of one storage.
+            sizes = (math.prod(tensor.shape) for tensor in tensors.values())
+            require_ratio(8 * sum(sizes), self.path.stat().st_size)
             numbers = self.numbers({tensor.storage for tensor in tensors.values()})
             return {n: _array(t, numbers[t.storage.key]) for n, t in tensors.items()}
 
@@ -115,7 +128,8 @@ def open_file(path: pathlib.Path) -> TorchFile:
             content, numbers = _from_zip(path)
         else:
             content, numbers = _from_sequence(path.read_bytes())
-        return TorchFile(path=path, content=_plain(content), numbers=numbers)
+        plain, _ = _plain(content, {})
+        return TorchFile(path=path, content=plain, numbers=numbers)
 
     return _guard(path, load)
 
@@ -134,10 +148,11 @@ def _guard(path: pathlib.Path, read: Callable[[], Any]) -> Any:
     """What ``read`` returns; its errors name the file."""
     try:
         return read()
-    except FileError as error:
+    except (FileError, TooLargeError) as error:
         raise FileError(f"{path} is refused: {error}") from error
     except Exception as error:  # A damaged pickle raises anything.
-        raise FileError(f"{path} is damaged: {error!r}") from error
+        kind = type(error).__name__
+        raise FileError(f"{path} is damaged: {kind}: {str(error)[:300]}") from error
 
 
 class _Unpickler(pickle.Unpickler):
@@ -151,6 +166,7 @@ class _Unpickler(pickle.Unpickler):
     """
 
     def __init__(self, file: io.BytesIO):
+        require_cheap(file)
         super().__init__(file)
         self.storages: dict[str, Storage] = {}
 
@@ -160,6 +176,8 @@ class _Unpickler(pickle.Unpickler):
                 return collections.OrderedDict
             case "torch._utils", "_rebuild_tensor_v2":
                 return lambda *arguments: _rebuilt(*arguments)
+            case "torch._utils", "_rebuild_parameter":
+                return lambda *arguments: _parameter(*arguments)
             case "torch", "Size":
                 return lambda sizes=(): _size(sizes)
             case "torch", _ if global_name in TYPES:
@@ -172,7 +190,7 @@ class _Unpickler(pickle.Unpickler):
                 return lambda dtype, data: _number(dtype, data)
             case "_codecs", "encode":
                 return lambda text, encoding: _bytes(text, encoding)
-        raise FileError(f"it names {module_name}.{global_name}")
+        raise FileError(f"it names {f'{module_name}.{global_name}'[:200]}")
 
     def persistent_load(self, pid: Any) -> Storage:
         match pid:
@@ -182,7 +200,7 @@ class _Unpickler(pickle.Unpickler):
                 storage = Storage(dtype, key, count)
                 if self.storages.setdefault(key, storage) == storage:
                     return storage
-        raise ValueError(f"no storage: {pid!r}")
+        raise ValueError(f"no storage: {shorten(pid)}")
 
 
 class _Namespace:
@@ -214,34 +232,55 @@ def _bytes(text: Any, encoding: Any) -> bytes:
 
 
 def _size(sizes: Any) -> tuple[int, ...]:
-    _expect(all(type(n) is int for n in sizes), f"no size: {sizes!r}")
+    _expect(all(type(n) is int for n in sizes), f"no size: {shorten(sizes)}")
     return tuple(sizes)
 
 
 def _rebuilt(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> Tensor:
     numbers = (offset, *shape, *stride)
-    if not isinstance(storage, Storage) or len(shape) != len(stride):
-        raise ValueError(f"no tensor: shape {shape}, stride {stride}")
-    if not all(type(n) is int and n >= 0 for n in numbers):
-        raise ValueError(f"no tensor: offset, shape, stride {numbers}")
+    whole = all(type(n) is int and 0 <= n < 2**63 for n in numbers)
+    if not isinstance(storage, Storage) or len(shape) != len(stride) or not whole:
+        where = f"offset {shorten(offset)}, shape {shorten(shape)}"
+        raise ValueError(f"no tensor: {where}, stride {shorten(stride)}")
     return Tensor(storage, offset, tuple(shape), tuple(stride))
 
 
-def _plain(content: Any) -> Any:
-    """``content`` with the namespaces in it as dictionaries."""
+def _parameter(data: Any, *_: Any) -> Tensor:
+    """A tensor that gradients were taken of, which is nothing to us."""
+    _expect(isinstance(data, Tensor), f"no parameter: {shorten(data)}")
+    return data
+
+
+def _plain(content: Any, known: dict[int, tuple[Any, int]]) -> tuple[Any, int]:
+    """``content`` with the namespaces in it as dictionaries, and its number of nodes.
+
+    Args:
+      known: the same of containers that were met before, by identity.
+    """
     if isinstance(content, _Namespace):
         content = vars(content)
-    if isinstance(content, Tensor | Storage):
-        return content
+    is_leaf = isinstance(content, Tensor | Storage)
+    if is_leaf or not isinstance(content, dict | list | tuple):
+        return content, 1
+    if id(content) in known:
+        return known[id(content)]
+    values = content.values() if isinstance(content, dict) else content
+    found = [_plain(value, known) for value in values]
+    nodes = 1 + sum(nodes for _, nodes in found)
+    if nodes > MAX_NODES:
+        raise TooLargeError(f"it unfolds to over {MAX_NODES:,} nodes")
+    plain: Any = [value for value, _ in found]
     if isinstance(content, dict):
-        return {key: _plain(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return type(content)(map(_plain, content))
-    return content
+        plain = dict(zip(content, plain, strict=True))
+    elif isinstance(content, tuple):
+        plain = tuple(plain)
+    known[id(content)] = plain, nodes
+    return plain, nodes
 
 
 def _from_zip(path: pathlib.Path) -> tuple[Any, Numbers]:
     with zipfile.ZipFile(path) as archive:
+        require_archive_ratio(path, archive)
         names = archive.namelist()
         (pickled,) = (n for n in names if pathlib.PurePath(n).match("*/data.pkl"))
         folder = pickled.removesuffix("data.pkl")
@@ -272,7 +311,9 @@ def _from_sequence(raw: bytes) -> tuple[Any, Numbers]:
     _expect(machine["little_endian"] is True, "byte order")
     reader = _Unpickler(file)
     content, keys, numbers = reader.load(), _Unpickler(file).load(), {}
-    _expect(sorted(keys) == sorted(reader.storages), "storages differ from their list")
+    texts = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+    same = texts and sorted(keys) == sorted(reader.storages)
+    _expect(same, "storages differ from their list")
     for key in keys:
         dtype, _, count = reader.storages[key]
         (stated,) = struct.unpack("<q", file.read(8))
@@ -306,5 +347,7 @@ def _array(tensor: Tensor, data: np.ndarray) -> np.ndarray:
     else:
         strides = [data.itemsize * s for s in stride]
         view = np.lib.stride_tricks.as_strided(data[offset:], shape, strides)
+    if data.dtype == np.uint16:
+        return np.asarray(view.astype(np.uint32) << 16).view(np.float32)
     floating = np.issubdtype(data.dtype, np.floating)
     return np.array(view, np.float32 if floating else data.dtype)

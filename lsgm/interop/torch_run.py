@@ -4,17 +4,22 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from lsgm.interop.torch_file import FileError, open_file
+from lsgm.interop.prefixes import strip_prefix
+from lsgm.interop.torch_file import FileError, Tensor, open_file
+from lsgm.limits import shorten
 
 # Fixed parameters, which are counted among the others and not averaged.
 FIXED = ("temb_fun.w",)
 
 
-def read(path: pathlib.Path) -> dict[str, Any]:
+def read(path: pathlib.Path, prefix: str = "") -> dict[str, Any]:
     """The fields of ``lsgm.interop.files.PublishedRun``.
 
     A file with the prior's optimiser holds the prior's raw weights, and the averaged
     ones in the optimiser; one without holds averaged ones.
+
+    Args:
+      prefix: what every name of a tensor begins with, and ours does not.
 
     Raises:
       FileError: the file is unsafe or damaged, or lacks what a run needs.
@@ -23,22 +28,52 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     content = file.content
     if not isinstance(content, Mapping) or "vae_state_dict" not in content:
         raise FileError(f"{path} has no vae_state_dict: no checkpoint of LSGM")
-    prior, averaged = content.get("dae_state_dict"), None
+    vae, prior = (
+        _tensors(path, content, name, prefix)
+        for name in ("vae_state_dict", "dae_state_dict")
+    )
+    averaged = None
     if prior is not None and "dae_optimizer" in content:
-        averaged = file.arrays(average(prior, content["dae_optimizer"]))
+        try:
+            averages = average(prior, content["dae_optimizer"])
+        except FileError as error:
+            raise FileError(f"{path}: {error}") from error
+        averaged = file.arrays(averages)
     args = content.get("args", {})
     if not isinstance(args, Mapping) or not all(isinstance(name, str) for name in args):
         raise FileError(f"{path}: its args are no namespace or dictionary of names")
     return {
-        "vae": file.arrays(content["vae_state_dict"]),
+        "vae": file.arrays(vae),
         "prior": None if prior is None else file.arrays(prior),
         "average": averaged,
         "args": dict(args),
-        "step": int(content.get("global_step", 0)),
+        "step": _step(path, content.get("global_step", 0)),
     }
 
 
-def average(state: Mapping[str, Any], optimizer: Mapping[str, Any]) -> dict[str, Any]:
+def _tensors(
+    path: pathlib.Path, content: Mapping[str, Any], name: str, prefix: str
+) -> dict[str, Tensor] | None:
+    """A state dictionary of the file, without the prefix; None where there is none."""
+    state = content.get(name)
+    if state is None:
+        return None
+    if not isinstance(state, Mapping) or not all(isinstance(n, str) for n in state):
+        raise FileError(f"{path} is refused: its {name} is no state dictionary")
+    try:
+        return strip_prefix(state, prefix, name)
+    except FileError as error:
+        raise FileError(f"{path}: {error}") from error
+
+
+def _step(path: pathlib.Path, step: Any) -> int:
+    if type(step) is not int or step < 0:
+        found = shorten(step)
+        raise FileError(f"{path}: its global_step is {found}, not a number of updates")
+    return step
+
+
+def average(state: Mapping[str, Any], optimizer: Any) -> dict[str, Any]:
     """The averaged parameters that an optimiser carries, by name.
 
     It numbers parameters in the order of the state dictionary.
@@ -46,17 +81,26 @@ def average(state: Mapping[str, Any], optimizer: Mapping[str, Any]) -> dict[str,
     Raises:
       FileError: a parameter has no average, or one of another shape.
     """
-    numbers = [n for group in optimizer["param_groups"] for n in group["params"]]
+    try:
+        states = dict(optimizer["state"])
+        numbers = [n for group in optimizer["param_groups"] for n in group["params"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileError(
+            "dae_optimizer has no 'state' and 'param_groups', from which averaged "
+            "parameters are taken; save the file with the whole optimizer"
+        ) from error
     if len(numbers) != len(state):
         raise FileError(
             f"dae_optimizer has {len(numbers)} parameters, dae_state_dict {len(state)}"
         )
     found = {}
     for (name, tensor), number in zip(state.items(), numbers, strict=True):
-        own = optimizer["state"].get(number, {})
-        if "ema" not in own and name not in FIXED:
+        own = states.get(number, {}) if type(number) is int else {}
+        found[name] = own.get("ema", tensor) if isinstance(own, Mapping) else None
+        if not isinstance(found[name], Tensor) or (
+            found[name] is tensor and name not in FIXED
+        ):
             raise FileError(f"dae_optimizer has no average of {name}")
-        found[name] = own.get("ema", tensor)
         if found[name].shape != tensor.shape:
             shape = tuple(found[name].shape)
             raise FileError(

@@ -23,13 +23,18 @@ from lsgm.typing import Params
 
 
 def import_file(
-    path: pathlib.Path, workdir: pathlib.Path, args: Mapping[str, Any] | None = None
+    path: pathlib.Path,
+    workdir: pathlib.Path,
+    args: Mapping[str, Any] | None = None,
+    *,
+    prefix: str = "",
 ) -> pathlib.Path:
     """Write a published file as the checkpoint of a new workdir; returns the folder
     of its stage. Nothing is written unless all of the file is understood.
 
     Args:
       args: the run's arguments where the file lacks them.
+      prefix: what names of tensors begin with because a wrapper saved them.
 
     Raises:
       ValueError: the file is unreadable, or tensors and arguments do not agree;
@@ -38,7 +43,7 @@ def import_file(
     """
     if workdir.exists() and any(workdir.iterdir()):
         raise WorkdirError(f"{workdir} is not empty; give another workdir")
-    run = files.read(path, args)
+    run = files.read(path, args, prefix=prefix)
     config = config_of(run.args, run.step, with_prior=run.prior is not None)
     (name,) = config["stage_order"]
     experiment = experiments.described(config)

@@ -1,7 +1,7 @@
 """From a checkpoint's path to a model that samples and evaluates."""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ from lsgm.runs import experiment as experiments
 from lsgm.runs.experiment import Experiment
 from lsgm.runs.stored import resolve
 from lsgm.training import checkpoints
+from lsgm.trust import require_trusted
 from lsgm.typing import Params
 
 
@@ -52,6 +53,7 @@ def restore(
     *,
     average: bool = True,
     config: Mapping[str, Any] | ConfigDict | None = None,
+    trust: Sequence[str] = (),
 ) -> Restored:
     """Build the model that a checkpoint describes and read its parameters.
 
@@ -61,14 +63,20 @@ def restore(
       path: a workdir (its furthest stage), a stage's folder, or one step's.
       average: take averaged parameters where there are some.
       config: its ``data`` and ``evaluation`` replace those of the checkpoint.
+      trust: packages besides lsgm whose classes the checkpoint may name; their code
+        is run.
 
     Raises:
       checkpoints.CheckpointError: nothing to read there, or unreadable.
-      lsgm.config.ConfigError: ``config`` is wrong, or does not fit the checkpoint.
+      lsgm.config.ConfigError: ``config`` is wrong, or does not fit the checkpoint; or
+        the checkpoint names a class of a package that is not trusted.
     """
     folder = checkpoints.find(path)
     meta = checkpoints.describe(folder)
     meta["config"] = resolve(meta["config"])
+    replaced = () if config is None else MEASURED_BY
+    stored = {k: v for k, v in meta["config"].items() if k not in replaced}
+    require_trusted(stored, trust)
     if config is not None:
         new = {name: plain(config[name], name) for name in MEASURED_BY}
         meta["config"] = resolve({**meta["config"], **new})

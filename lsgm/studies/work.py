@@ -20,6 +20,7 @@ from lsgm.evaluation import provenance
 from lsgm.studies.jobs import Job
 from lsgm.studies.taking import take
 from lsgm.training.checkpoints import BEST, NEWEST, list_steps
+from lsgm.trust import packages_of
 
 LOG, LOCK, CONFIG, METRICS = "log.txt", "lock", "config.json", "metrics.json"
 TAIL = 20
@@ -94,12 +95,17 @@ def work(job: Job, cache: pathlib.Path, environment: Mapping[str, str] = {}) -> 
 
 
 def commands(job: Job) -> Iterator[list[str]]:
-    """What has to be run, in order."""
+    """What has to be run, in order.
+
+    The processes read the study's own config from where it was stored, so they trust
+    the packages that it names.
+    """
+    trust = [f"--trust={package}" for package in packages_of(job.config)]
     if len(job.taken) < len(job.config["stage_order"]):
         config = f"--config={root() / RESOLVED}:{job.folder / CONFIG}"
-        yield ["experiments.train", config, f"--workdir={job.folder}"]
+        yield ["experiments.train", config, f"--workdir={job.folder}", *trust]
     if job.evaluates:
-        yield ["experiments.evaluate", f"--checkpoint={job.folder}"]
+        yield ["experiments.evaluate", f"--checkpoint={job.folder}", *trust]
 
 
 # A config file that reads a resolved config.

@@ -135,7 +135,7 @@ def test_it_is_in_metrics_report_and_ledger(tmp_path):
 def test_two_of_it_are_compared_example_by_example(tmp_path):
     write(tmp_path / "a", brightness())
     write(tmp_path / "b", brightness(factor=1.1))
-    a, b = (compare.read(tmp_path / name) for name in "ab")
+    a, b = (compare.read(tmp_path / name, ["tests"]) for name in "ab")
     row = ("brightness", "Mean level [levels]")
     found = compare.difference(a, b, row)
     each = b.per_example[KEY] - a.per_example[KEY]
@@ -152,7 +152,7 @@ def test_two_of_it_are_compared_example_by_example(tmp_path):
 def test_its_own_conditions_hold(tmp_path, fields, card, words):
     write(tmp_path / "a", brightness())
     write(tmp_path / "b", brightness(**fields), card=card)
-    runs = [compare.read(tmp_path / name) for name in "ab"]
+    runs = [compare.read(tmp_path / name, ["tests"]) for name in "ab"]
     (warning,) = compare.warnings_of(runs)
     assert "brightness does not compare" in warning and warning.endswith(words)
     page = compare.write(runs, tmp_path).read_text()
@@ -169,7 +169,7 @@ def test_a_prior_without_a_bound_leaves_the_bound_out(tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "Not measured" in page and "prior has no bound on -log p(x)" in page
     assert "Negative ELBO" not in page
-    compare.write([compare.read(tmp_path)] * 2, tmp_path)
+    compare.write([compare.read(tmp_path, ["tests"])] * 2, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import pathlib
+import shutil
 import signal
 import time
 
@@ -15,7 +16,7 @@ from lsgm.interop import files
 from lsgm.runs import train
 from lsgm.runs.workdir import claim
 from lsgm.studies import executors, jobs, schedule, study, work
-from lsgm.training.checkpoints import read
+from lsgm.training.checkpoints import describe, find, read, replace_config
 from lsgm.training.records import read_records
 from tests import commands, tiny_study
 from tests.interop.published_run import run as published_run
@@ -100,6 +101,38 @@ def test_sample_writes_images_and_calls(command, tmp_path, trained):
     assert calls.tolist() == [3] * 6
     heun = ("--sampler=lsgm.samplers.heun:Heun", "--sampler_arg=num_steps=3")
     assert "4 samples, 5 network" in command("sample", *words, *heun, "--num_samples=4")
+
+
+def test_commands_import_no_package_that_a_stored_config_alone_names(tmp_path, trained):
+    """The flag lets them look for the class, which is not there."""
+    step = tmp_path / "1"
+    shutil.copytree(find(trained), step)
+    config = describe(step)["config"]
+    config["vae"]["network"] = {"target": "tests.tiny:Missing"}
+    replace_config(step, config)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    resolved = f"--config=configs/resolved.py:{tmp_path / 'config.json'}"
+    sample = ("sample", f"--checkpoint={step}")
+    train = ("train", resolved, f"--workdir={tmp_path / 'run'}")
+    cases = [
+        (sample, "--trust=tests"),
+        (("evaluate", f"--checkpoint={step}"), "--trust=tests"),
+        (("explore", f"--checkpoint={step}"), "--trust=tests"),
+        (("export_checkpoint", f"--checkpoint={step}", "--to=x.npz"), "--trust=tests"),
+        (("benchmark", "samplers", f"--checkpoint={step}", "--out=x"), "--trust=tests"),
+        (train, "--trust=tests"),
+        ((*sample, "--trust=tests"), "allowed are"),
+        ((*train, "--trust=tests"), "allowed are"),
+    ]
+    logs = [tmp_path / f"{number}.log" for number in range(len(cases))]
+    started = [
+        commands.start([f"experiments.{words[0]}", *words[1:]], log)
+        for (words, _), log in zip(cases, logs, strict=True)
+    ]
+    for process, log, (_, said) in zip(started, logs, cases, strict=True):
+        assert commands.finish(process) == 1
+        assert "config.vae.network.target = 'tests.tiny:Missing'" in log.read_text()
+        assert said in log.read_text()
 
 
 def test_evaluations_are_written_and_compared(command, tmp_path, trained):

@@ -1,12 +1,13 @@
 """Overrides on the command line: a mistyped key is named, with the nearest one."""
 
+import json
 import sys
 
 import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from experiments import flag_errors
+from experiments import flag_errors, trust_flag
 
 # ml_collections loads config files in a way that Python 3.12 drops.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -19,6 +20,7 @@ def parsed(monkeypatch, *argv):
     config_flags.DEFINE_config_file("config", None, flag_values=values)
     monkeypatch.setattr(flag_errors.app, "parse_flags_with_usage", values)
     monkeypatch.setattr(sys, "argv", ["train", *argv])
+    monkeypatch.setattr(trust_flag.flags, "FLAGS", values)
     flag_errors.parse_flags(sys.argv)
     return values.config
 
@@ -46,3 +48,24 @@ def test_an_error_of_the_config_file_itself_keeps_its_traceback(monkeypatch, tmp
     (tmp_path / "broken.py").write_text("def get_config():\n    return None.seed\n")
     with pytest.raises(AttributeError, match="NoneType"):
         parsed(monkeypatch, f"--config={tmp_path}/broken.py")
+
+
+def test_a_stored_config_names_trusted_packages_only(monkeypatch, tmp_path):
+    """A config of the user's own may name any."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"vae": {"target": "mine.vae:VAE"}}))
+    words = (f"--config=configs/resolved.py:{path}", "--config.vae.target=mine.b:VAE")
+    monkeypatch.setattr(trust_flag, "trusted", lambda: ())
+    for given in (words[:1], words):
+        with pytest.raises(SystemExit, match="error: config.vae.target.*--trust=mine"):
+            parsed(monkeypatch, *given)
+    monkeypatch.setattr(trust_flag, "trusted", lambda: ("mine",))
+    assert parsed(monkeypatch, *words).vae.target == "mine.b:VAE"
+    monkeypatch.setattr(trust_flag, "trusted", lambda: ())
+    assert parsed(monkeypatch, DEMO, "--config.vae.target=mine.vae:VAE")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "mine:VAE", "*", "a..b"])
+def test_trust_is_of_packages(name):
+    with pytest.raises(flags.IllegalFlagValueError, match="name a package"):
+        trust_flag.flags.FLAGS(["x", f"--trust={name}"])

@@ -95,3 +95,74 @@ def test_other_suffixes_and_missing_files_are_refused(tmp_path):
         files.read(tmp_path / "absent.npz")
     with pytest.raises(FileError, match="written are"):
         files.write(tmp_path / "run.pt", run())
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_prefixes_of_wrappers_are_named_and_stripped(suffix, tmp_path):
+    vae, prior = (
+        {f"module.{name}": tensor for name, tensor in state.items()}
+        for state in (run().vae, run().prior)
+    )
+    path = tmp_path / f"run{suffix}"
+    files.write(path, run()._replace(vae=vae, prior=prior))
+    with pytest.raises(FileError, match=f"run{suffix}: every name of vae.*--strip_pre"):
+        files.read(path)
+    found = files.read(path, prefix="module.")
+    assert_same(found.vae, run().vae)
+    assert_same(found.prior, run().prior)
+    files.write(path, run())
+    with pytest.raises(FileError, match="--strip_prefix=module.: vae_state_dict. has"):
+        files.read(path, prefix="module.")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("args", [["--dataset", "mnist"], "mnist", 5])
+def test_arguments_that_are_no_names_are_refused(suffix, args, tmp_path):
+    path = tmp_path / f"run{suffix}"
+    files.write(path, run()._replace(args=args))
+    with pytest.raises(FileError, match="arguments are of type .*as a JSON object"):
+        files.read(path)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("step", ["12", None, -1, [1]])
+def test_a_step_that_is_no_number_is_named(suffix, step, tmp_path):
+    path = tmp_path / f"run{suffix}"
+    files.write(path, run()._replace(step=step))
+    with pytest.raises(FileError, match="global_step is .*, not a number of updates"):
+        files.read(path)
+
+
+def safetensors_file(path, kind, raw):
+    """One tensor of two numbers, of a type that NumPy may not have."""
+    about = {"dtype": kind, "shape": [2], "data_offsets": [0, len(raw)]}
+    head = json.dumps({"vae_state_dict.a": about}).encode()
+    path.write_bytes(len(head).to_bytes(8, "little") + head + raw)
+    return path
+
+
+def test_brief_floats_are_read_as_float32(tmp_path):
+    """1 and -2 have no bits beyond the upper 16."""
+    path = safetensors_file(tmp_path / "run.safetensors", "BF16", b"\x80\x3f\x00\xc0")
+    found = files.read(path, {"dataset": "mnist"}).vae["a"]
+    assert found.dtype == np.float32 and found.tolist() == [1, -2]
+
+
+def test_types_that_are_not_read_are_named(tmp_path):
+    path = safetensors_file(tmp_path / "run.safetensors", "F8_E4M3", b"\x38\x38")
+    with pytest.raises(FileError, match="tensor vae_state_dict.a is of type F8_E4M3"):
+        files.read(path)
+
+
+def test_refusals_advise_nothing_unsafe(tmp_path):
+    np.savez(tmp_path / "run.npz", x=np.array([{}], dtype=object))
+    with pytest.raises(FileError, match="x.npy holds pickled objects") as error:
+        files.read(tmp_path / "run.npz")
+    assert "allow_pickle" not in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pt"])
+def test_empty_files_are_named(suffix, tmp_path):
+    (tmp_path / f"run{suffix}").touch()
+    with pytest.raises(FileError, match=f"run{suffix}"):
+        files.read(tmp_path / f"run{suffix}")

@@ -1,11 +1,14 @@
 """State dictionaries in PyTorch's two layouts, without PyTorch; nothing is executed."""
 
+import io
 import os
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
 
+from lsgm import limits
 from lsgm.interop import files, torch_file
 from lsgm.interop.torch_file import FileError
 from tests.interop import torch_bytes
@@ -144,3 +147,99 @@ def test_something_else_is_no_state_dictionary(tmp_path):
         for form in forms(content):
             with pytest.raises(FileError, match="no state dictionary"):
                 reading(tmp_path / "w.pt", form)
+
+
+def nested(depth, kind=b"\x86"):
+    """Opcodes of a pair of the same pair, ``depth`` times: 2^depth nodes."""
+    step = b"q" + bytes([9]) + b"0" + b"h\x09" * 2 + kind
+    return b"I1\n" + step * depth
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        # A shape; a key, which is hashed; a size; what names no storage.
+        b"ctorch._utils\n_rebuild_tensor_v2\n(NI0\n" + nested(60) + b"(tI0\nNtR.",
+        b"}" + nested(60) + b"I1\ns.",
+        b"ctorch\nSize\n" + nested(60) + b"\x85R.",
+        nested(60) + b"Q.",
+        b"}S'a'\n" + nested(60) + b"s.",
+    ],
+    ids=["shape", "key", "size", "storage", "value"],
+)
+def test_small_pickles_that_unfold_are_refused_at_once(tmp_path, content):
+    for form in forms(b"\x80\x02" + content):
+        with pytest.raises(FileError, match="w.pt is refused: .* unfold") as error:
+            reading(tmp_path / "w.pt", form)
+        assert len(str(error.value)) < 500
+
+
+def test_lists_that_grow_after_they_are_named_unfold_too(tmp_path):
+    """A pair of the list before, put into it when its name stands in the memo."""
+    content = b"]q\x000" + b"".join(
+        b"]q" + bytes([i]) + b"(h" + bytes([i - 1]) + b"h" + bytes([i - 1]) + b"e0"
+        for i in range(1, 60)
+    )
+    with pytest.raises(FileError, match="w.pt is refused: it unfolds to over"):
+        reading(tmp_path / "w.pt", in_zip(b"\x80\x02" + content + b"h\x3b.", {}))
+
+
+@pytest.mark.parametrize("shape", [(2.0,), ("a" * 10**6,), ((1, 2),)])
+def test_errors_are_short_whatever_the_file_says(tmp_path, shape):
+    item = tensor("Float", "7", 24, 0, shape, (1,), legacy=True)
+    content = in_sequence(pickled({"a": item}), {"7": np.zeros(24, np.float32)})
+    with pytest.raises(FileError, match="no tensor: offset 0, shape") as error:
+        reading(tmp_path / "w.pt", content)
+    assert len(str(error.value)) < 600
+
+
+def test_what_was_packed_tightly_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "FREE_BYTES", 10_000)
+    state = {"a": np.zeros(100_000, np.float32)}
+    content = torch_bytes.zipped(state)
+    assert not reading(tmp_path / "w.pt", content)["a"].any()
+    file = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(content)) as loose,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as tight,
+    ):
+        for name in loose.namelist():
+            tight.writestr(name, loose.read(name))
+    with pytest.raises(FileError, match="w.pt is refused: .* would unpack to"):
+        reading(tmp_path / "w.pt", file.getvalue())
+
+
+def test_many_views_of_one_storage_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "FREE_BYTES", 10_000)
+    shared = {"7": np.zeros(5000, np.float32)}
+    many = {
+        f"{i}": tensor("Float", "7", 5000, 0, (5000,), (1,), legacy=False)
+        for i in range(1000)
+    }
+    with pytest.raises(FileError, match="w.pt is refused: .* would unpack to"):
+        reading(tmp_path / "w.pt", in_zip(pickled(many), shared))
+
+
+def test_parameters_are_tensors(tmp_path):
+    """What gradients were taken of is wrapped once more."""
+    item = tensor("Float", "0", 2, 0, (2,), (1,), legacy=False)
+    wrapped = b"ctorch._utils\n_rebuild_parameter\n(" + item + b"\x88"
+    wrapped += torch_bytes.ORDERED + b"tR"
+    state = {"0": np.float32([1, 2])}
+    content = in_zip(pickled({"a": wrapped}), state)
+    assert reading(tmp_path / "w.pt", content)["a"].tolist() == [1, 2]
+    wrong = wrapped.replace(item, b"I5\n")
+    with pytest.raises(FileError, match="no parameter: 5"):
+        reading(tmp_path / "w.pt", in_zip(pickled({"a": wrong}), state))
+
+
+def test_brief_floats_are_read_as_float32(tmp_path):
+    """bfloat16 is the upper half of float32: 1, -2, 0.1 cut to 8 bits."""
+    upper = np.float32([1, -2, 0.1]).view(np.uint32) >> 16
+    item = tensor("BFloat16", "0", 3, 0, (3,), (1,), legacy=False)
+    scalar = tensor("BFloat16", "0", 3, 1, (), (), legacy=False)
+    content = pickled({"a": item, "b": scalar})
+    found = reading(tmp_path / "w.pt", in_zip(content, {"0": upper.astype(np.uint16)}))
+    assert all(array.dtype == np.float32 for array in found.values())
+    np.testing.assert_allclose(found["a"], [1, -2, 0.1], rtol=2**-7)
+    assert found["a"][:2].tolist() == [1, -2] and found["b"] == -2

@@ -10,6 +10,7 @@ import pytest
 
 from lsgm.interop import files, torch_run
 from lsgm.interop.files import FileError
+from lsgm.interop.torch_file import Storage, Tensor
 from tests.interop import torch_bytes
 from tests.interop.published_run import run
 from tests.interop.test_files import assert_same
@@ -153,7 +154,7 @@ def test_admitted_names_do_nothing_else(tmp_path, opcodes):
         torch_bytes.in_sequence(content, {}),
     ):
         (tmp_path / "c.pt").write_bytes(form)
-        with pytest.raises(FileError, match="is damaged|is refused: it is no state"):
+        with pytest.raises(FileError, match="is damaged|is refused: it"):
             files.read(tmp_path / "c.pt")
     assert dict(vars(argparse.Namespace)) == before
 
@@ -185,17 +186,15 @@ def test_damaged_and_other_files_are_named(last, tmp_path):
         files.read(saved(tmp_path / "other.pt", last[0] | {"args": 5}))
 
 
-class Numbered:
-    """Stands for a tensor where only the shape counts."""
-
-    def __init__(self, *shape):
-        self.shape = shape
+def numbered(*shape):
+    """A tensor of which only the shape counts."""
+    return Tensor(Storage("<f4", "0", 0), 0, shape, (1,) * len(shape))
 
 
 def test_averages_are_numbered_in_the_order_of_the_state():
     """Fixed frequencies are counted and have no state of their own."""
-    state = {"mixing_logit": Numbered(2), "temb_fun.w": Numbered(3), "a": Numbered(4)}
-    averages = {0: Numbered(2), 2: Numbered(4)}
+    state = {"mixing_logit": numbered(2), "temb_fun.w": numbered(3), "a": numbered(4)}
+    averages = {0: numbered(2), 2: numbered(4)}
     optimizer = {
         "param_groups": [{"params": [0, 1, 2]}],
         "state": {number: {"ema": value} for number, value in averages.items()},
@@ -203,9 +202,62 @@ def test_averages_are_numbered_in_the_order_of_the_state():
     found = torch_run.average(state, optimizer)
     expected = [averages[0], state["temb_fun.w"], averages[2]]
     assert all(a is b for a, b in zip(found.values(), expected, strict=True))
-    optimizer["state"][2]["ema"] = Numbered(5)
+    optimizer["state"][2]["ema"] = numbered(5)
     with pytest.raises(FileError, match=r"average of a has shape \(5,\)"):
         torch_run.average(state, optimizer)
     optimizer["param_groups"][0]["params"].pop()
     with pytest.raises(FileError, match="2 parameters, dae_state_dict 3"):
         torch_run.average(state, optimizer)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [{}, [], None, 5, {"state": {}}, {"param_groups": [5], "state": {}}],
+)
+def test_an_optimiser_without_parameters_is_named(last, tmp_path, optimizer):
+    content = last[0] | {"dae_optimizer": optimizer}
+    with pytest.raises(FileError, match="c.pt: dae_optimizer has no 'state' and"):
+        files.read(saved(tmp_path / "c.pt", content))
+
+
+def test_averages_that_are_no_tensors_are_named(last, tmp_path):
+    content, _ = last
+    for wrong in (5, {"ema": 5}, {}):
+        content["dae_optimizer"]["state"][0] = wrong
+        with pytest.raises(FileError, match="no average of "):
+            files.read(saved(tmp_path / "c.pt", content))
+
+
+@pytest.mark.parametrize("step", ["12", None, -1, 1.5, [1]])
+def test_a_step_that_is_no_number_is_named(last, tmp_path, step):
+    path = saved(tmp_path / "c.pt", last[0] | {"global_step": step})
+    with pytest.raises(FileError, match="global_step is .*, not a number of updates"):
+        files.read(path)
+
+
+@pytest.mark.parametrize("args", [["--dataset", "mnist"], 5, "x"])
+def test_arguments_that_are_no_names_are_refused(last, tmp_path, args):
+    with pytest.raises(FileError, match="c.pt: its args are no namespace"):
+        files.read(saved(tmp_path / "c.pt", last[0] | {"args": args}))
+
+
+def test_prefixes_of_wrappers_are_named_and_stripped(last, tmp_path):
+    """Also before the names that averages are counted by."""
+    content, averages = last
+    names = ("vae_state_dict", "dae_state_dict")
+    wrapped = {
+        name: collections.OrderedDict(
+            (f"module.{key}", value) for key, value in content[name].items()
+        )
+        for name in names
+    }
+    path = saved(tmp_path / "c.pt", content | wrapped)
+    with pytest.raises(FileError, match=r"c\.pt: every name of vae.*--strip_prefix=mo"):
+        files.read(path)
+    found = files.read(path, prefix="module.")
+    assert_same(found.vae, run().vae)
+    assert_same(found.average, averages)
+    with pytest.raises(
+        FileError, match="--strip_prefix=model.: vae_state_dict has 'mo"
+    ):
+        files.read(path, prefix="model.")

@@ -39,7 +39,7 @@ def leaf(tree):
 def averaging(monkeypatch):
     """A file with raw and averaged weights, without PyTorch to read it with."""
     average = {name: 2 * tensor for name, tensor in run().prior.items()}
-    monkeypatch.setattr(files, "read", lambda *_: run()._replace(average=average))
+    monkeypatch.setattr(files, "read", lambda *_, **__: run()._replace(average=average))
 
 
 def test_averages_are_taken_where_there_are_some(averaging, tmp_path):

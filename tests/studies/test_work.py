@@ -48,6 +48,15 @@ def test_what_is_taken_whole_is_only_evaluated(tmp_path):
     assert only[0] == "experiments.train"
 
 
+def test_processes_trust_what_the_study_names(tmp_path):
+    """They read its config from where it was stored."""
+    one = job(tmp_path)
+    one.config["vae"] = {"target": "mine.vae:VAE", "network": {"target": "lsgm.x:Y"}}
+    for command in work.commands(one):
+        assert command[-1] == "--trust=mine"
+        assert sum(word.startswith("--trust") for word in command) == 1
+
+
 def test_a_failing_process_is_an_error_with_its_log(tmp_path, monkeypatch):
     words = ["no_such_module_of_this_project"]
     monkeypatch.setattr(work, "commands", lambda job: iter([words]))

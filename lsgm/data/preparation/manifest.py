@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from lsgm.data.preparation import parts, preview
 from lsgm.data.sources.layout import SPLITS
-from lsgm.data.sources.tfds_source import TFDSExamples
+from lsgm.data.sources.tfds_source import TFDSExamples, require_own_features
 from lsgm.files import write_file
 
 RECORD = "preparation.json"
@@ -62,6 +62,7 @@ def verify(folder: pathlib.Path) -> list[str]:
 
 def opened(folder: pathlib.Path) -> dict[str, TFDSExamples]:
     """The splits of the set in ``folder``: train, validation, test, then others."""
+    require_own_features(folder)
     builder: Any = read_only_builder.builder_from_directory(folder)
     features = builder.info.features
     return {

@@ -2,12 +2,12 @@
 
 import dataclasses
 import pathlib
-import zipfile
 from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Integer, UInt8
 
+from lsgm.arrays import read_arrays
 from lsgm.data.errors import DataError
 from lsgm.data.fit import channel_fault
 from lsgm.data.sources.base import require_split
@@ -81,11 +81,9 @@ def read_npz(path: pathlib.Path, split: str) -> tuple[np.ndarray, np.ndarray | N
     if not path.is_file():
         raise DataError(split, str(path), "no such file")
     try:
-        with np.load(path) as file:
-            arrays = dict(file)
-    # TypeError: a single array (.npy) is no context.
-    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(split, str(path), f"not an npz of arrays: {error}") from error
+        arrays = read_arrays(path)
+    except (ValueError, OSError) as error:
+        raise DataError(split, str(path), str(error)) from error
     if "x" not in arrays:
         found = ", ".join(sorted(arrays))
         raise DataError(split, str(path), f"needs an array 'x', holds {found}")

@@ -6,6 +6,8 @@ dimension as a big-endian 32-bit integer, then the values (LeCun's format).
 
 import dataclasses
 import gzip
+import io
+import math
 import pathlib
 import zlib
 from typing import ClassVar
@@ -15,6 +17,7 @@ import numpy as np
 from lsgm.data.errors import DataError
 from lsgm.data.sources.arrays import ArrayExamples
 from lsgm.data.sources.base import require_split
+from lsgm.limits import require_ratio
 
 PREFIXES = {"train": "train", "test": "t10k"}
 UINT8 = 8
@@ -48,24 +51,32 @@ class IDX:
             raise DataError("root", self.root, message)
         path = found[0]
         try:
-            packed = path.read_bytes()
-            raw = gzip.decompress(packed) if path.suffix == ".gz" else packed
-            return parse(raw, rank), path
+            with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+                return parse(file, path.stat().st_size, rank), path
         except (ValueError, OSError, EOFError, zlib.error) as error:
             message = f"unreadable: {error}"
             raise DataError("root", str(path), message) from error
 
 
-def parse(raw: bytes, rank: int) -> np.ndarray:
+def parse(file: io.BufferedIOBase, stored: int, rank: int) -> np.ndarray:
     """The uint8 array of an IDX file.
 
+    Args:
+      file: gives the unpacked bytes; it is asked for as many as the header says.
+      stored: bytes that it takes on disk.
+
     Raises:
-      ValueError: another type or rank, or another length than the header says.
+      ValueError: another type or rank, another length than the header says, or one far
+        beyond what is stored.
     """
-    if raw[:4] != bytes([0, 0, UINT8, rank]):
+    if file.read(4) != bytes([0, 0, UINT8, rank]):
         raise ValueError(f"not an IDX file of bytes in {rank} dimensions")
-    start = 4 + 4 * rank
-    shape = [int(n) for n in np.frombuffer(raw[4:start], ">i4")]
-    if len(shape) != rank or len(raw) - start != np.prod(shape):
-        raise ValueError(f"header says {shape}, but there are {len(raw) - start} bytes")
-    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
+    shape = [int(n) for n in np.frombuffer(file.read(4 * rank), ">u4")]
+    size = math.prod(shape)
+    require_ratio(size, stored)
+    raw = file.read(size)
+    rest = len(file.read(1))
+    if len(shape) != rank or len(raw) != size or rest:
+        there = "more" if rest else f"{len(raw)}"
+        raise ValueError(f"header says {shape}, but there are {there} bytes")
+    return np.frombuffer(raw, np.uint8).reshape(shape)

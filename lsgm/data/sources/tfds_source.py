@@ -5,10 +5,17 @@ downloads, never runs a data set's own code. How to prepare: ``docs/data.md``.
 """
 
 import dataclasses
+import json
 import pathlib
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from tensorflow_datasets.core import constants, file_adapters, read_only_builder
+from tensorflow_datasets.core import (
+    constants,
+    file_adapters,
+    naming,
+    read_only_builder,
+)
 
 from lsgm.data.errors import DataError
 from lsgm.data.sources.base import require_split
@@ -19,6 +26,9 @@ PREPARE = (
     "environment that has TensorFlow, with `tfds build {name} "
     "--file_format=array_record --data_dir={folder}`"
 )
+# Keys under which a prepared set names the classes of its features.
+CLASS_KEYS = ("type", "pythonClassName", "python_class_name")
+OWN = "tensorflow_datasets."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,9 +122,13 @@ class TFDS:
             message = f"no folder {self._folder}; {how}"
             raise DataError("data_dir", self.data_dir, message)
         try:
+            name, _ = naming.parse_builder_name_kwargs(self.dataset)
+            require_own_features(self._folder / name.name)
             builder = read_only_builder.builder_from_files(
                 self.dataset, data_dir=str(self._folder)
             )
+        except DataError:
+            raise
         except (ValueError, OSError) as error:
             message = f"not prepared under {self._folder}; {how}"
             raise DataError("dataset", self.dataset, message) from error
@@ -123,3 +137,37 @@ class TFDS:
             message = f"{builder.data_dir} is {found}, not array_record; {how}"
             raise DataError("dataset", self.dataset, message)
         return builder
+
+
+def require_own_features(folder: pathlib.Path) -> None:
+    """Refuse features of other packages, which TFDS would import.
+
+    Args:
+      folder: of a prepared set, or of all its configs and versions.
+
+    Raises:
+      DataError: names the class.
+    """
+    for path in folder.rglob("features.json"):
+        for name in _classes(path.read_text()):
+            if "." in name and not name.startswith(OWN):
+                message = (
+                    f"its features name {name}, and importing that would run code; "
+                    "prepare the set with features of TFDS itself"
+                )
+                raise DataError("dataset", str(path), message)
+
+
+def _classes(value: Any) -> Iterator[str]:
+    """Names of classes in nested JSON, also in JSON that stands in a text."""
+    if isinstance(value, str) and "{" in value:
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return
+    if isinstance(value, dict):
+        yield from (n for k in CLASS_KEYS if isinstance(n := value.get(k), str))
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _classes(item)

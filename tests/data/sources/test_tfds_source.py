@@ -1,5 +1,6 @@
 """TFDS without TensorFlow: a set prepared here, read back; and what can be wrong."""
 
+import json
 import shutil
 import sys
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from lsgm.config import build
 from lsgm.data.errors import DataError
-from lsgm.data.sources.tfds_source import TFDS
+from lsgm.data.sources.tfds_source import TFDS, require_own_features
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3)).astype(np.uint8)
 
@@ -200,3 +201,31 @@ def test_without_images(broken):
         renamed = file.read_text().replace('"image": {', '"picture": {', 1)
         file.write_text(renamed)
     fails(lambda: source(broken).open("train"), "dataset", "picture")
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        {"pythonClassName": "foreign_features.Thing"},
+        {"type": "foreign_features.Thing", "content": {}},
+        {"a": [{"b": {"python_class_name": "foreign_features.Thing"}}]},
+        {"json": json.dumps({"x": {"type": "foreign_features.Thing"}})},
+        {"type": "tensorflow_datasets_too.Thing"},
+    ],
+)
+def test_a_prepared_set_imports_no_other_package(tmp_path, features):
+    """TFDS imports whatever class the features of a set are of."""
+    (tmp_path / "features.json").write_text(json.dumps(features))
+    with pytest.raises(DataError, match=r"its features name \w+\.Thing"):
+        require_own_features(tmp_path)
+
+
+def test_a_set_with_foreign_features_is_not_opened(broken, tmp_path, monkeypatch):
+    (stored,) = broken.rglob("features.json")
+    words = json.loads(stored.read_text())
+    words["pythonClassName"] = "foreign_features.Thing"
+    stored.write_text(json.dumps(words))
+    (tmp_path / "foreign_features.py").write_text("raise SystemExit('run')")
+    monkeypatch.syspath_prepend(tmp_path)
+    opening = source(broken).open
+    fails(lambda: opening("train"), "dataset", "features name foreign_features.Thing")
