@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.stats import mannwhitneyu
 
 from lsgm.evaluation.measures.base import Measure, Needs, require_positive
 from lsgm.evaluation.parts import Result
@@ -136,6 +135,8 @@ def compared(
     samples: Float[np.ndarray, " m"], held_out: Float[np.ndarray, " n"]
 ) -> dict[str, float]:
     """Eqs. (2) and (3) for distances to the nearest training image."""
+    from scipy.stats import mannwhitneyu
+
     m, n = len(samples), len(held_out)
     test = mannwhitneyu(samples, held_out, alternative="less", method="asymptotic")
     spread = np.sqrt(m * n * (m + n + 1) / 12)
