@@ -79,5 +79,11 @@ def recipe(
                 **lengths["lsgm"],
             ),
         ),
-        evaluation=pieces.evaluation(smoke, batch_statistics=True, **evaluation),
+        evaluation=pieces.evaluation(
+            smoke,
+            batch_statistics=True,
+            # "validation" has the test images, too.
+            selection_split="train",
+            **evaluation,
+        ),
     )

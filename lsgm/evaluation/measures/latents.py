@@ -30,6 +30,7 @@ from lsgm.model import LatentModel
 from lsgm.priors.normal import neg_log_prob
 from lsgm.reports.figures import INK, draw_png
 from lsgm.reports.page import Figure, Metric, Section
+from lsgm.streams import Use, stream
 from lsgm.typing import Batch, Params, PRNGKey
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class LatentStatistics(Measure):
             subject.params,
             subject.mutables,
             run.held_out(subject.settings.batch_size, self.num_examples),
-            jax.random.key(run.seed),
+            stream(run.seed, Use.LATENTS),
         )
         rows = [describe(group) for group in groups]
         warnings = [w for row in rows for w in warnings_of(row)]
