@@ -209,7 +209,12 @@ def test_as_held_out(reference: str) -> dict[str, Any]:
     Args:
       reference: split of the real images that samples are compared with.
     """
-    return dict(monitor_split="test", baseline_split="test", reference_split=reference)
+    return dict(
+        monitor_split="test",
+        baseline_split="test",
+        reference_split=reference,
+        selection_split="train",
+    )
 
 
 def figures(name: str, **fields: Any) -> dict[str, Any]:

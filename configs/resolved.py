@@ -10,6 +10,14 @@ import pathlib
 from ml_collections import ConfigDict
 
 
-def get_config(path: str) -> ConfigDict:
+def get_config(path: str = "") -> ConfigDict:
     """What stands in the file."""
-    return ConfigDict(json.loads(pathlib.Path(path).read_text()))
+    if not path:
+        raise ValueError("name the file after a colon, resolved.py:config.json")
+    try:
+        found = json.loads(pathlib.Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict) or not found:
+        raise ValueError(f"{path} holds no config, but {str(found)[:40]}")
+    return ConfigDict(found)

@@ -19,7 +19,7 @@ from typing import Any
 from absl import app, flags
 from ml_collections import config_flags
 
-from experiments import shapes_only
+from experiments import path_flags, shapes_only
 from experiments.flag_errors import parse_flags
 from lsgm.config import ConfigError
 from lsgm.locks import InUseError, lock_file
@@ -34,7 +34,9 @@ LOCK = "study.lock"
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Study file, with a variant after a colon.", lock_config=True
 )
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the study.", required=True)
+_WORKDIR = path_flags.DEFINE_folder(
+    "workdir", "Folder of the study.", writes=True, required=True
+)
 _JOBS = flags.DEFINE_integer("jobs", 1, "Runs at once on this machine.", lower_bound=1)
 _EXECUTOR = flags.DEFINE_enum("executor", "local", ["local", "slurm"], "Where to run.")
 _SLURM = flags.DEFINE_multi_string(
@@ -49,7 +51,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
     shapes_only.prepare()
     forgive_output()
-    folder = pathlib.Path(_WORKDIR.value).absolute()
+    folder: pathlib.Path = _WORKDIR.value.absolute()
     try:
         # Writing the page disturbs nobody, so it waits for nobody.
         with contextlib.nullcontext() if _PAGE.value else lock_file(folder / LOCK):

@@ -18,6 +18,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from experiments import path_flags
 from experiments.flag_errors import parse_flags
 from experiments.sampler_flags import with_sampler
 from experiments.trust_flag import trusted
@@ -27,11 +28,12 @@ from lsgm.features.weights_file import WeightsError
 from lsgm.locks import InUseError
 from lsgm.runs.measure import measure
 from lsgm.runs.restore import restore
+from lsgm.streams import MAX_SEED
 from lsgm.terminal import forgive_output
 from lsgm.training.checkpoints import CheckpointError
 
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "A workdir, a stage's folder, or a checkpoint."
+_CHECKPOINT = path_flags.DEFINE_folder(
+    "checkpoint", "A workdir, a stage's folder, or a checkpoint.", writes=False
 )
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -42,8 +44,12 @@ _CONFIG = config_flags.DEFINE_config_file(
 _COMPARE = flags.DEFINE_bool(
     "compare", False, "Compare the evaluations in the folders that are named."
 )
-_OUT = flags.DEFINE_string("out", None, "Folder to write to; default: that one.")
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of all draws.")
+_OUT = path_flags.DEFINE_folder(
+    "out", "Folder to write to; default: that one.", writes=True
+)
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "Seed of all draws.", lower_bound=0, upper_bound=MAX_SEED
+)
 _AVERAGE = flags.DEFINE_bool("average", True, "Use averaged parameters.")
 
 
@@ -57,13 +63,13 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
     if not _CHECKPOINT.value:
         raise app.UsageError("--checkpoint must be given")
-    path = pathlib.Path(_CHECKPOINT.value)
+    path: pathlib.Path = _CHECKPOINT.value
     try:
         restored = restore(
             path, average=_AVERAGE.value, config=_CONFIG.value, trust=trusted()
         )
         restored = restored._replace(model=with_sampler(restored.model))
-        out = pathlib.Path(_OUT.value) if _OUT.value else path
+        out = _OUT.value or path
         measure(restored, seed=_SEED.value, out=out)
     except (
         ConfigError,
@@ -87,7 +93,7 @@ def _compare(folders: list[pathlib.Path]) -> str | None:
         evaluations = [compare.read(folder, trusted()) for folder in folders]
     except compare.CompareError as error:
         return f"error: {error}"
-    page = compare.write(evaluations, pathlib.Path(_OUT.value))
+    page = compare.write(evaluations, _OUT.value)
     for warning in compare.warnings_of(evaluations):
         print(f"WARNING: {warning}")
     print(page)

@@ -15,6 +15,8 @@ import sys
 import numpy as np
 from absl import app, flags, logging
 
+from experiments import path_flags
+from experiments.flag_errors import parse_flags
 from experiments.trust_flag import trusted
 from lsgm.config import ConfigError
 from lsgm.data.views import View
@@ -26,15 +28,20 @@ from lsgm.reports import plots
 from lsgm.runs.experiment import name_data_keys
 from lsgm.runs.measure import subject_of
 from lsgm.runs.restore import restore
+from lsgm.streams import MAX_SEED
+from lsgm.terminal import forgive_output
 from lsgm.training.checkpoints import CheckpointError
 
 WHAT = ("round_trip", "interpolation", "traversal")
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "A workdir, a stage's folder, or a checkpoint.", required=True
+_CHECKPOINT = path_flags.DEFINE_folder(
+    "checkpoint",
+    "A workdir, a stage's folder, or a checkpoint.",
+    writes=False,
+    required=True,
 )
 _WHAT = flags.DEFINE_multi_enum("what", list(WHAT), WHAT, "Which; may be repeated.")
-_OUT = flags.DEFINE_string(
-    "out", None, "Folder to write to; default: <checkpoint>/explore."
+_OUT = path_flags.DEFINE_folder(
+    "out", "Folder to write to; default: <checkpoint>/explore.", writes=True
 )
 _NUM = flags.DEFINE_integer("num", 6, "Images, pairs, or walks.", lower_bound=1)
 _STEPS = flags.DEFINE_integer(
@@ -46,7 +53,9 @@ _NOISES = flags.DEFINE_integer(
 _TIMES = flags.DEFINE_multi_float(
     "time", list(Exploration().times), "Times of the round trip; may be repeated."
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of all draws.")
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "Seed of all draws.", lower_bound=0, upper_bound=MAX_SEED
+)
 _AVERAGE = flags.DEFINE_bool("average", True, "Use averaged parameters.")
 
 
@@ -55,8 +64,9 @@ def main(argv: list[str]) -> None:
     if argv[1:]:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
-    path = pathlib.Path(_CHECKPOINT.value)
-    out = pathlib.Path(_OUT.value) if _OUT.value else path / "explore"
+    forgive_output()
+    path: pathlib.Path = _CHECKPOINT.value
+    out = _OUT.value or path / "explore"
     try:
         settings = Exploration(
             num=_NUM.value,
@@ -86,4 +96,4 @@ def _write(
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

@@ -5,20 +5,23 @@
 Writes ``.safetensors`` or ``.npz``; see ``docs/checkpoints.md``.
 """
 
-import pathlib
 import sys
 
 from absl import app, flags, logging
 
+from experiments import path_flags
 from experiments.trust_flag import trusted
 from lsgm.runs import exchange
 from lsgm.runs.restore import restore
 from lsgm.training.checkpoints import CheckpointError
 
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "A workdir, a stage's folder, or a checkpoint.", required=True
+_CHECKPOINT = path_flags.DEFINE_folder(
+    "checkpoint",
+    "A workdir, a stage's folder, or a checkpoint.",
+    writes=False,
+    required=True,
 )
-_TO = flags.DEFINE_string("to", None, "File to write.", required=True)
+_TO = path_flags.DEFINE_folder("to", "File to write.", writes=False, required=True)
 _AVERAGE = flags.DEFINE_bool("average", True, "Use averaged parameters.")
 
 
@@ -28,10 +31,8 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
     try:
-        restored = restore(
-            pathlib.Path(_CHECKPOINT.value), average=_AVERAGE.value, trust=trusted()
-        )
-        exchange.export_file(restored, pathlib.Path(_TO.value))
+        restored = restore(_CHECKPOINT.value, average=_AVERAGE.value, trust=trusted())
+        exchange.export_file(restored, _TO.value)
     except (ValueError, OSError, CheckpointError) as error:
         sys.exit(f"error: {error}")
     print(f"wrote {_TO.value}")

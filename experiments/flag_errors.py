@@ -1,12 +1,13 @@
 """One line, not a traceback, for a ``--config`` that cannot be used as given."""
 
+import difflib
 import pathlib
 import re
 import sys
 import traceback
 
 import ml_collections
-from absl import app
+from absl import flags
 
 from experiments.trust_flag import check_config_flag
 from lsgm.config import ConfigError
@@ -18,15 +19,26 @@ def parse_flags(argv: list[str]) -> list[str]:
     """For ``app.run(main, flags_parser=parse_flags)``: what flags leave of ``argv``.
 
     Raises:
-      SystemExit: an override names a key that the config does not have, or a stored
-        config names a package that ``--trust`` does not.
+      SystemExit: no such config file or variant, an override of a key that the config
+        does not have, a value that a flag cannot take, or a stored config that names
+        a package that ``--trust`` does not.
     """
+    _check_config_file(argv)
     try:
-        rest = app.parse_flags_with_usage(argv)
+        rest = flags.FLAGS(argv)
         check_config_flag()
         return rest
     except ConfigError as error:
         sys.exit(f"error: {error}")
+    except flags.Error as error:
+        text = str(error).strip()
+        # Of an error in a config file the library gives a traceback. Its last line
+        # is enough where the file itself refuses a value.
+        last = text.splitlines()[-1].strip()
+        if last.startswith("ValueError: "):
+            config = _config_of(argv) or ""
+            text = f"--config={config}: {last.removeprefix('ValueError: ')}"
+        sys.exit(f"error: {text}")
     except AttributeError as error:
         raised_in = pathlib.Path(traceback.extract_tb(error.__traceback__)[-1].filename)
         if _LIBRARY not in raised_in.parents:
@@ -39,3 +51,29 @@ def parse_flags(argv: list[str]) -> list[str]:
             f"error: {' '.join(given)}: the config has no key {key!r}."
             + "".join(nearest)
         )
+
+
+def _config_of(argv: list[str]) -> str | None:
+    """What ``--config=...`` or ``--config ...`` names, its variant included."""
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        if word in ("--config", "-config"):
+            return following
+        if match := re.match("--?config=(.*)", word):
+            return match[1]
+    return None
+
+
+def _check_config_file(argv: list[str]) -> None:
+    config = _config_of(argv)
+    if config is None:
+        return
+    path = pathlib.Path(config.partition(":")[0])
+    if path.is_file():
+        return
+    beside = [str(p) for p in path.parent.glob("*.py")] or [
+        str(p) for p in pathlib.Path().glob("configs/**/*.py")
+    ]
+    close = difflib.get_close_matches(str(path), beside, n=1)
+    guess = f" Did you mean {close[0]!r}?" if close else ""
+    what = "is a folder" if path.is_dir() else "does not exist"
+    sys.exit(f"error: --config={config}: {path} {what}; name a config file.{guess}")

@@ -13,12 +13,17 @@ import sys
 
 from absl import app, flags, logging
 
+from experiments import path_flags
 from lsgm.runs import exchange
 from lsgm.runs.workdir import WorkdirError
 from lsgm.training.checkpoints import CheckpointError
 
-_FROM = flags.DEFINE_string("from", None, "The published file.", required=True)
-_WORKDIR = flags.DEFINE_string("workdir", None, "A new folder.", required=True)
+_FROM = path_flags.DEFINE_folder(
+    "from", "The published file.", writes=False, required=True
+)
+_WORKDIR = path_flags.DEFINE_folder(
+    "workdir", "A new folder.", writes=True, required=True
+)
 _ARGS = flags.DEFINE_string(
     "args", None, "JSON file with the run's arguments; default: those in the file."
 )
@@ -37,10 +42,7 @@ def main(argv: list[str]) -> None:
             json.loads(pathlib.Path(_ARGS.value).read_text()) if _ARGS.value else None
         )
         folder = exchange.import_file(
-            pathlib.Path(_FROM.value),
-            pathlib.Path(_WORKDIR.value),
-            args,
-            prefix=_PREFIX.value,
+            _FROM.value, _WORKDIR.value, args, prefix=_PREFIX.value
         )
     except (ValueError, OSError, WorkdirError, CheckpointError) as error:
         sys.exit(f"error: {error}")

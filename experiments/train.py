@@ -16,6 +16,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from experiments import path_flags
 from experiments.flag_errors import parse_flags
 from lsgm.config import ConfigError
 from lsgm.features.weights_file import WeightsError
@@ -45,7 +46,9 @@ _REPORTED = (
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, with a variant after a colon.", lock_config=True
 )
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_WORKDIR = path_flags.DEFINE_folder(
+    "workdir", "Folder of the run.", writes=True, required=True
+)
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Say what would be trained and written, and stop."
 )
@@ -78,7 +81,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
     forgive_output()
-    workdir = pathlib.Path(_WORKDIR.value)
+    workdir: pathlib.Path = _WORKDIR.value
     try:
         _join()
         checked = experiment.from_config(_CONFIG.value)

@@ -7,22 +7,30 @@ without building anything; ``build`` constructs it. Every error is a
 spelling.
 """
 
-import collections.abc
 import dataclasses
 import difflib
 import importlib
 import inspect
+import math
 import pkgutil
 import re
-import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from beartype.door import is_bearable
 from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import RequiredValueError
 
+from lsgm.hints import (
+    accepts,
+    alternatives,
+    as_real,
+    fits,
+    is_protocol,
+    item_hints,
+    items_of,
+    say_missing,
+)
 from lsgm.moved import renew
 
 
@@ -95,18 +103,33 @@ def join(key: str, name: str) -> str:
     return f"{key}.{name}" if key and name else key or name
 
 
+def check_name(key: str, name: Any) -> None:
+    """Refuse a name that is no identifier: folders and files are named so.
+
+    Raises:
+      ConfigError: with ``key``.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_]\w{0,63}", name, re.A):
+        message = "expected a name of 1 to 64 letters, digits and _, no digit first"
+        raise ConfigError(key, name, message)
+
+
 def locate(spec: Mapping[str, Any], key: str) -> type[Any]:
     """Import the dataclass that ``spec["target"]`` names."""
     if not is_piece(spec):
         raise ConfigError(key, plain(spec), "expected a piece with a 'target'")
     key, target = join(key, "target"), str(spec["target"])
-    if not re.fullmatch(r"[\w.]+:\w+", target):
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", target):
         raise ConfigError(key, target, "expected 'package.module:Class'")
     module_name, class_name = target.split(":")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
         allowed = f"no such module ({error}); {_siblings(module_name)}"
+        raise ConfigError(key, target, allowed) from error
+    except (Exception, SystemExit) as error:
+        what = f"{type(error).__name__}: {error}"
+        allowed = f"its module cannot be imported ({what}); mend it, or name another"
         raise ConfigError(key, target, allowed) from error
     cls = getattr(module, class_name, None)
     if not (inspect.isclass(cls) and dataclasses.is_dataclass(cls)):
@@ -197,36 +220,43 @@ def _is_target(value: Any, module_name: str) -> bool:
     )
 
 
-def _items(value: Any) -> Iterator[tuple[str, Any]]:
-    """Entries of a container, by the last part of their key."""
-    if isinstance(value, Mapping):
-        yield from ((str(k), v) for k, v in value.items())
-    elif isinstance(value, tuple):
-        yield from ((str(i), v) for i, v in enumerate(value))
-
-
 def _holds_pieces(value: Any) -> bool:
     """Whether ``value`` is a piece, or a container of some."""
-    return is_piece(value) or any(_holds_pieces(v) for _, v in _items(value))
+    return is_piece(value) or any(_holds_pieces(v) for _, v in items_of(value))
 
 
 def _check_value(value: Any, hint: Any, key: str) -> None:
     if is_piece(value):
-        if not _accepts(hint, check(value, key)):
-            raise ConfigError(
-                join(key, "target"), value["target"], f"expected {_name(hint)}"
-            )
+        cls = check(value, key)
+        if not accepts(hint, cls):
+            message = f"expected {_name(hint)}" + say_missing(hint, cls)
+            raise ConfigError(join(key, "target"), value["target"], message)
     elif _holds_pieces(value):
-        hints = _item_hints(value, hint)
+        hints = item_hints(value, hint)
         if hints is None:
             raise ConfigError(key, value, f"expected {_name(hint)}")
-        for (name, item), item_hint in zip(_items(value), hints, strict=True):
+        for (name, item), item_hint in zip(items_of(value), hints, strict=True):
             if item_hint is Any and not _holds_pieces(item):
                 message = "expected a piece with a 'target', like its neighbours"
                 raise ConfigError(join(key, name), item, message)
             _check_value(item, item_hint, join(key, name))
-    elif not _bearable(_as_real(value, hint), hint):
-        raise ConfigError(key, value, _expected(value, hint))
+    else:
+        _check_finite(value, key)
+        if not fits(as_real(value, hint), hint):
+            raise ConfigError(key, value, _expected(value, hint))
+
+
+def _check_finite(value: Any, key: str) -> None:
+    """Refuse numbers that are infinite, NaN, or beyond floating point, wherever."""
+    for name, item in items_of(value):
+        _check_finite(item, join(key, name))
+    if isinstance(value, int | float):
+        try:
+            finite = math.isfinite(value)
+        except OverflowError:
+            finite = False
+        if not finite:
+            raise ConfigError(key, value, "expected a finite number")
 
 
 def _construct(spec: Mapping[str, Any], key: str, **extra: Any) -> Any:
@@ -262,83 +292,17 @@ def _build_value(value: Any, key: str, hint: Any = Any) -> Any:
     if is_piece(value):
         return _construct(value, key)
     if not _holds_pieces(value):
-        return _as_real(value, hint)
-    built = {name: _build_value(v, join(key, name)) for name, v in _items(value)}
+        return as_real(value, hint)
+    built = {name: _build_value(v, join(key, name)) for name, v in items_of(value)}
     return built if isinstance(value, Mapping) else tuple(built.values())
 
 
-def _alternatives(hint: Any) -> tuple[Any, ...]:
-    """The members of a union; one hint is a union of itself."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return typing.get_args(hint)
-    return (hint,)
-
-
-def _is_protocol(hint: Any) -> bool:
-    return getattr(hint, "_is_protocol", False)
-
-
-def _accepts(hint: Any, cls: type[Any]) -> bool:
-    """Whether a field with this hint may hold an instance of ``cls``."""
-    for option in _alternatives(hint):
-        if option is Any or _is_protocol(option):
-            return True
-        if isinstance(option, type):
-            if issubclass(cls, option):
-                return True
-        elif typing.get_origin(option) is collections.abc.Callable:
-            return True
-    return False
-
-
-def _item_hints(value: Any, hint: Any) -> list[Any] | None:
-    """Hints of a container's entries; None where no such container may be."""
-    if not isinstance(value, Mapping | tuple):
-        return None
-    kind, num = (dict if isinstance(value, Mapping) else tuple), len(value)
-    for option in _alternatives(hint):
-        if option in (Any, kind):
-            return [Any] * num
-        origin, args = typing.get_origin(option), typing.get_args(option)
-        if isinstance(origin, type) and issubclass(kind, origin):
-            fixed = kind is tuple and origin is tuple and args[-1] is not ...
-            hints = list(args) if fixed else [args[-1 if kind is dict else 0]] * num
-            return hints if len(hints) == num else None
-    return None
-
-
-def _bearable(value: Any, hint: Any) -> bool:
-    return any(_is_a(value, option) for option in _alternatives(hint))
-
-
-def _is_a(value: Any, hint: Any) -> bool:
-    # Plain values are never what a protocol describes, and beartype cannot tell.
-    if _is_protocol(hint) or not is_bearable(value, hint):
-        return False
-    # Of a container, beartype looks at one entry.
-    items, hints = _items(value), _item_hints(value, hint) or []
-    return all(_bearable(v, h) for (_, v), h in zip(items, hints, strict=False))
-
-
-def _as_real(value: Any, hint: Any) -> Any:
-    """Whole numbers as real ones, alone or in containers, where the hint asks."""
-    hints = _item_hints(value, hint)
-    if hints is not None:
-        real = [_as_real(v, h) for (_, v), h in zip(_items(value), hints, strict=True)]
-        if isinstance(value, tuple):
-            return tuple(real)
-        return dict(zip(value, real, strict=True))
-    # A bool is neither.
-    whole = type(value) is int and not _bearable(value, hint)
-    return float(value) if whole else value
-
-
 def _expected(value: Any, hint: Any) -> str:
-    options = _alternatives(hint)
+    options = alternatives(hint)
     if typing.get_origin(hint) is typing.Literal:
         return nearest(value, typing.get_args(hint))
     classes = [o for o in options if isinstance(o, type) and o is not type(None)]
-    if any(_is_protocol(c) or dataclasses.is_dataclass(c) for c in classes):
+    if any(is_protocol(c) or dataclasses.is_dataclass(c) for c in classes):
         return f"expected {_name(hint)}, as a dictionary with its class as 'target'"
     return f"expected {_name(hint)}"
 

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from lsgm import numerics
+from lsgm.distributions import Likelihood
 from lsgm.networks.identity import Identity
 from lsgm.networks.initialize import initialize
 from lsgm.networks.layers import KERNELS, SCALES
@@ -38,6 +39,10 @@ class Encoded(NamedTuple):
 
     z0: Latent
     log_q: Latent
+
+
+# What a network has, besides being a Linen module.
+NETWORK = ("num_outputs", "latent_shapes", "decode")
 
 
 class Inferred(NamedTuple):
@@ -73,12 +78,17 @@ class VAE:
     """
 
     network: nn.Module
-    likelihood: Any
+    likelihood: Likelihood
     data_shape: tuple[int, int, int]
     padding: int = 0
     prior_scales: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
+        if absent := [name for name in NETWORK if not hasattr(self.network, name)]:
+            raise ValueError(
+                f"network: {type(self.network).__name__} has no {', '.join(absent)}; "
+                "expected a network such as lsgm.networks.nvae:NVAE"
+            )
         if len(self.data_shape) != 3 or min(self.data_shape) < 1:
             raise ValueError(
                 f"data_shape = {self.data_shape!r}: expected (height, width, "
@@ -336,13 +346,14 @@ class IdentityVAE(VAE):
     )
 
     def __post_init__(self) -> None:
-        if not hasattr(self.likelihood, "bin_width"):
+        likelihood: Any = self.likelihood
+        if not hasattr(likelihood, "bin_width"):
             raise ValueError(
                 f"likelihood = {type(self.likelihood).__name__}: an identity VAE takes "
                 "DequantisationLikelihood or ContinuousLikelihood of lsgm.data_space"
             )
         network = Identity(
-            num_outputs=self.data_shape[-1], bin_width=self.likelihood.bin_width
+            num_outputs=self.data_shape[-1], bin_width=likelihood.bin_width
         )
         object.__setattr__(self, "network", network)
         super().__post_init__()

@@ -17,9 +17,11 @@ LEVELS = {
     "lsgm.moved": 0,
     "lsgm.numerics": 1,
     "lsgm.config": 1,
+    "lsgm.hints": 0,
     "lsgm.files": 0,
     "lsgm.limits": 0,
     "lsgm.arrays": 1,
+    "lsgm.streams": 1,
     "lsgm.locks": 1,
     "lsgm.terminal": 0,
     "lsgm.optional": 1,
@@ -236,6 +238,35 @@ def long_functions(tree: ast.Module, limit: int) -> list[str]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and node.end_lineno - node.lineno >= limit
     ]
+
+
+@pytest.mark.parametrize("path", sources("lsgm", "experiments", "configs"), ids=module)
+def test_assertions_check_no_input(path):
+    """They vanish under ``python -O``: they tell a type checker what is known."""
+    assert not checking_assertions(ast.parse(path.read_text()))
+
+
+def checking_assertions(tree: ast.Module) -> list[int]:
+    """Lines of assertions that do more than name a type."""
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+    return [node.lineno for node in nodes if not names_type(node.test)]
+
+
+def names_type(test: ast.expr) -> bool:
+    """Whether an expression is ``x is not None``, ``isinstance(...)``, or some of
+    them joined by ``and``."""
+    if isinstance(test, ast.BoolOp):
+        return all(map(names_type, test.values))
+    if isinstance(test, ast.Call):
+        return isinstance(test.func, ast.Name) and test.func.id == "isinstance"
+    if not isinstance(test, ast.Compare) or not isinstance(test.ops[0], ast.IsNot):
+        return False
+    return ast.dump(test.comparators[0]) == ast.dump(ast.Constant(None))
+
+
+def test_an_assertion_that_checks_input_is_found():
+    text = "assert x is not None and isinstance(x, A)\nassert x.weights\nassert x > 0\n"
+    assert checking_assertions(ast.parse(text)) == [2, 3]
 
 
 def test_a_long_function_is_found_beside_a_short_one_of_its_name():

@@ -297,7 +297,7 @@ class Tournament:
             found["log_q"] = float(self.mixture.log_prob(z0).mean())
         if self.real is not None:
             images = np.asarray(self.decode(jnp.asarray(z0), round_.rest))
-            fake = self.subject.settings.extractor(images)
+            fake = self.subject.settings.require_extractor()(images)
             found["kernel"] = kernel_distance(fake, self.real).value
             moments = frechet.moments
             found["frechet"] = frechet.frechet(moments([fake]), moments([self.real]))

@@ -42,7 +42,7 @@ _ORDER, _CELLS = 8, 60
 
 
 @dataclasses.dataclass(frozen=True)
-class Moments:
+class IntegrandMoments:
     """Of an estimator, in nats where the weighting is the likelihood's.
 
     Attributes:
@@ -87,7 +87,7 @@ def moments(
     batch_size: int,
     *,
     control: bool = False,
-) -> Moments:
+) -> IntegrandMoments:
     """Eqs. (1) to (5), by quadrature over rho in float64.
 
     Args:
@@ -124,7 +124,7 @@ def moments(
     # Of one shift all strata are looked at together; the shifts' weights sum to 1 / n.
     grid = batch_size**2 * float(away.mean(0) ** 2 @ weights)
     of_times = grid if times.stratified else integrate(away**2)
-    return Moments(mean, noise + data + of_times, of_data)
+    return IntegrandMoments(mean, noise + data + of_times, of_data)
 
 
 def _square(sde: ScalarSDE, t: Time, k: Array) -> Array:

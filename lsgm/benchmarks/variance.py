@@ -31,12 +31,13 @@ from lsgm.benchmarks.time_integral import (
     DATA_VAR,
     MODEL_VAR,
     Z_SHAPE,
-    Moments,
+    IntegrandMoments,
     gain,
     moments,
     quadrature,
 )
 from lsgm.files import write_file
+from lsgm.networks.initialize import Network
 from lsgm.objectives.time_sampling import Importance, TimeSampler, Uniform
 from lsgm.objectives.weighting import (
     LikelihoodWeighting,
@@ -73,18 +74,15 @@ WEIGHTINGS: dict[str, Weighting] = {
 CONTROLLED = "likelihood - control"
 
 
-@dataclasses.dataclass(frozen=True)
-class GaussianPredictor:
+class GaussianPredictor(Network):
     """The noise predictor of N(0, variance) data, where a network is expected."""
 
     sde: ScalarSDE
     variance: float
 
-    def apply(
-        self, variables: Any, u: Array, t: Array, **settings: Any
-    ) -> tuple[Array, dict[str, Any]]:
-        del variables, settings
-        return numerics.expand_to(gain(self.sde, t, self.variance), u) * u, {}
+    def __call__(self, u: Array, t: Array, *, train: bool) -> Array:
+        del train
+        return numerics.expand_to(gain(self.sde, t, self.variance), u) * u
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +142,7 @@ def rows(batches: int, batch_size: int, t_min: float) -> Iterator[EstimatorRow]:
 
 def estimator_moments(
     sde: ScalarSDE, name: str, times: TimeSampler, batch_size: int
-) -> Moments:
+) -> IntegrandMoments:
     """Exact moments of the estimator of this name, ``CONTROLLED`` included."""
     weighting = WEIGHTINGS.get(name, LikelihoodWeighting())
     return moments(sde, weighting, times, batch_size, control=name == CONTROLLED)
@@ -235,7 +233,7 @@ def summary(
     where: tuple[str, str, str],
     means: np.ndarray,
     exact: float,
-    known: Moments,
+    known: IntegrandMoments,
     batch_size: int,
 ) -> EstimatorRow:
     """Mean and measured variance from pairs of batch means [batches 2]."""

@@ -21,9 +21,8 @@ import abc
 import dataclasses
 import functools
 import math
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-import grain
 import numpy as np
 from jaxtyping import Float
 
@@ -32,6 +31,9 @@ from lsgm.data.errors import DataError
 from lsgm.data.transforms import Transform
 from lsgm.data.views import View
 from lsgm.typing import Batch
+
+if TYPE_CHECKING:
+    import grain
 
 EVALUATION_SEED = 2**64 - 1
 READ_AHEAD = 4
@@ -82,8 +84,10 @@ class Batches(abc.ABC):
             batch[name] = transform(batch[name], draws)
         return batch
 
-    def iterate(self, start: int = 0) -> grain.DatasetIterator:
+    def iterate(self, start: int = 0) -> "grain.DatasetIterator":
         """Batches from ``start`` on, read ahead by threads."""
+        import grain
+
         steps = grain.MapDataset.range(self.num_batches).map(self.batch)
         options = grain.ReadOptions(
             num_threads=self.read_threads, prefetch_buffer_size=READ_AHEAD
@@ -92,7 +96,7 @@ class Batches(abc.ABC):
         iterator.set_state({"next_index": start})
         return iterator
 
-    def __iter__(self) -> grain.DatasetIterator:
+    def __iter__(self) -> "grain.DatasetIterator":
         return self.iterate()
 
     @property

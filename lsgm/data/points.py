@@ -26,6 +26,7 @@ from lsgm.config import nearest
 from lsgm.data.errors import DataError
 from lsgm.data.pipeline import Data
 from lsgm.data.views import PlaneView
+from lsgm.streams import check_seed
 
 Points2D = Float[np.ndarray, "n 2"]
 # A stream of random numbers each.
@@ -109,6 +110,7 @@ class Points(Data):
         for field in ("num_train", "num_held_out"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} = {getattr(self, field)}: at least 1")
+        check_seed(self.seed)
 
     @property
     def data_shape(self) -> tuple[int, int, int]:

@@ -14,12 +14,14 @@ from lsgm.evaluation.held_out import HeldOut
 from lsgm.evaluation.measures.bound import bound_fn, example_values
 from lsgm.evaluation.settings import Evaluation
 from lsgm.model import LatentModel
-from lsgm.samplers.base import require_finite
 from lsgm.statistics.estimate import estimate_mean
 from lsgm.statistics.frechet import frechet, moments
+from lsgm.streams import Use, stream
 from lsgm.training.observe import Observation, Observer
 from lsgm.training.state import TrainState
 
+# Of all that is drawn for a look at a model in training.
+SEED = 0
 Observe = Callable[[TrainState], Observation]
 
 
@@ -43,16 +45,14 @@ def bound_observer(
     """The bound's terms on held-out examples, in nats, or without a bound the
     reconstruction; the same examples and the same draws each time, so that a curve
     shows the model and not the dice."""
-    terms = bound_fn(model)
+    terms, key = bound_fn(model), stream(SEED, Use.MONITOR_BOUND)
 
     def observe(state: TrainState) -> Observation:
         batches = data.eval_batches(
             settings.monitor_split, settings.batch_size, settings.monitor_examples
         )
         held_out = HeldOut(data, batches)
-        values = example_values(
-            terms, state.averaged, state.mutables, held_out, jax.random.key(0)
-        )
+        values = example_values(terms, state.averaged, state.mutables, held_out, key)
         scalars = {f"held_out/{k}": estimate_mean(v).value for k, v in values.items()}
         if "nelbo" in values and not model.vae.likelihood.density:
             name = f"bits_per_{data.unit}"
@@ -66,10 +66,12 @@ def sample_observer(
     model: LatentModel, data: Any, settings: Evaluation, every: int
 ) -> Observer:
     """Samples from the same noise each time, reconstructions, and their calls."""
-    num = settings.monitor_samples
-    draw = sampling.sample_fn(
+    num, seen = settings.monitor_samples, max(settings.monitor_samples // 2, 1)
+    sample_key = stream(SEED, Use.MONITOR_SAMPLES)
+    noise_key = stream(SEED, Use.MONITOR_RECONSTRUCTIONS)
+    sample = sampling.sample_fn(
         model,
-        num,
+        settings.batch_size,
         temperature=settings.temperature,
         batch_statistics=settings.batch_statistics,
     )
@@ -77,21 +79,19 @@ def sample_observer(
     @jax.jit
     def reconstruct(params: Any, mutables: Any, batch: Any) -> Any:
         x = model.vae.preprocess(batch)
-        decoded = model.reconstruct(params, mutables, jax.random.key(2), x)
+        decoded = model.reconstruct(params, mutables, noise_key, x)
         return model.vae.likelihood.shown(x), decoded
 
     @where_finite
     def observe(state: TrainState) -> Observation:
-        generated = draw(state.averaged, state.mutables, jax.random.key(1))
-        require_finite(generated.images, "samples")
-        batch = next(
-            iter(data.eval_batches(settings.monitor_split, num // 2, num // 2))
-        )
+        own = state.averaged, state.mutables
+        drawn = sampling.draw(sample, *own, num, sample_key)
+        batch = next(iter(data.eval_batches(settings.monitor_split, seen, seen)))
         pairs = reconstruct(state.averaged, state.mutables, batch)
         return Observation(
-            scalars={"samples/nfe": float(generated.nfe)},
+            scalars={"samples/nfe": float(drawn.nfe.mean())},
             pictures={
-                "samples": data.view.picture(np.asarray(generated.images)),
+                "samples": data.view.picture(drawn.images),
                 "reconstructions": data.view.pairs(*map(np.asarray, pairs)),
             },
         )
@@ -106,23 +106,24 @@ def distance_observer(
     model: LatentModel, data: Any, settings: Evaluation, every: int
 ) -> Observer:
     """The Frechet distance of ``settings.selection_samples`` samples, from the same
-    noise each time, to the evaluation's reference."""
-    num = settings.selection_samples
-    size = min(num, settings.batch_size)
+    noise each time, to the images of ``settings.selection_split``. An evaluation draws
+    other samples, whatever its seed."""
+    num, key = settings.selection_samples, stream(SEED, Use.SELECTION)
+    extract = settings.require_extractor()
     sample = sampling.sample_fn(
         model,
-        size,
+        settings.batch_size,
         temperature=settings.temperature,
         batch_statistics=settings.batch_statistics,
     )
     reference = functools.cache(
-        lambda: settings.reference_statistics(data).sampled.moments
+        lambda: settings.selection_statistics(data).sampled.moments
     )
 
     @where_finite
     def observe(state: TrainState) -> Observation:
-        drawn = sampling.batches(sample, state.averaged, state.mutables, num, 0)
-        fake = moments(settings.extractor(batch.images) for batch in drawn)
+        drawn = sampling.batches(sample, state.averaged, state.mutables, num, key)
+        fake = moments(extract(batch.images) for batch in drawn)
         return Observation(scalars={DISTANCE: frechet(fake, reference())})
 
     return Observer(every, observe)

@@ -5,6 +5,7 @@ folders: what is moved or copied keeps its digest, and two evaluations of one di
 give the same numbers, seconds apart.
 """
 
+import ast
 import dataclasses
 import functools
 import hashlib
@@ -22,6 +23,9 @@ import numpy as np
 import lsgm
 
 PACKAGE = pathlib.Path(lsgm.__file__).parent
+# Folders of code that comes before a number or after it: comparing runs, planning
+# them, showing what was found.
+NO_NUMBERS = ("benchmarks", "planning", "reports", "studies")
 PACKAGES = ("jax", "jaxlib", "flax", "diffrax", "numpy", "scipy")
 NAMES_ONLY = ("title", "checkpoint", "git_commit")
 
@@ -61,12 +65,34 @@ def environment() -> dict[str, Any]:
 
 @functools.cache
 def code_sha256() -> str:
-    """SHA-256 over the package's Python files, committed or not."""
+    """SHA-256 over the package's code that numbers depend on, committed or not.
+
+    ``NO_NUMBERS``, docstrings, comments and layout do not count.
+    """
+    return hash_code(PACKAGE)
+
+
+def hash_code(package: pathlib.Path) -> str:
+    """``code_sha256`` of the package in a folder."""
     found = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        found.update(f"{path.relative_to(PACKAGE)}\n".encode())
-        found.update(path.read_bytes())
+    for path in sorted(package.rglob("*.py")):
+        name = path.relative_to(package)
+        if name.parts[0] not in NO_NUMBERS:
+            found.update(f"{name}\n{strip_words(path.read_text('utf-8'))}\n".encode())
     return found.hexdigest()
+
+
+def strip_words(source: str) -> str:
+    """The syntax tree of Python code as text, without docstrings, comments and
+    layout."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        is_documented = isinstance(
+            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        )
+        if is_documented and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+    return ast.dump(tree)
 
 
 @functools.cache

@@ -19,6 +19,7 @@ import numpy as np
 
 from lsgm.model import LatentModel
 from lsgm.networks.norm import BATCH_STATS
+from lsgm.streams import Use, stream
 from lsgm.typing import Params, PRNGKey
 
 
@@ -54,7 +55,7 @@ def recalibrate(
         z = model.vae.merge(drawn.z0, rest)
         return model.vae.decoder_statistics(params["vae"], mutables["vae"], z)
 
-    keys = jax.random.split(jax.random.key(seed), num_batches)
+    keys = jax.random.split(stream(seed, Use.RECALIBRATION), num_batches)
     found = [jax.device_get(statistics(params, mutables, key)) for key in keys]
     pooled = jax.tree.map(_pool, *found, is_leaf=_is_layer)
     return {**mutables, "vae": {**mutables["vae"], BATCH_STATS: pooled}}

@@ -64,15 +64,15 @@ def sample_fn(
 
 
 def batches(
-    sample: Sample, params: Params, mutables: Params, num: int, seed: int
+    sample: Sample, params: Params, mutables: Params, num: int, key: PRNGKey
 ) -> Iterator[Drawn]:
-    """``num`` samples, batch by batch, the last one short; batch k is a function of
-    (seed, k) and of the batch size.
+    """``num`` samples in batches of the size of ``sample``, the last one cut short:
+    sample i is a function of (key, i) and of the batch size, whatever ``num`` is.
 
     Raises:
       FloatingPointError: they are not finite.
     """
-    key, k = jax.random.key(seed), 0
+    k = 0
     while num:
         generated = sample(params, mutables, jax.random.fold_in(key, k))
         require_finite(generated.images, "samples")
@@ -86,10 +86,10 @@ def batches(
 
 
 def draw(
-    sample: Sample, params: Params, mutables: Params, num: int, seed: int
+    sample: Sample, params: Params, mutables: Params, num: int, key: PRNGKey
 ) -> Drawn:
     """What ``batches`` yields, in one."""
-    drawn = list(batches(sample, params, mutables, num, seed))
+    drawn = list(batches(sample, params, mutables, num, key))
     paths = [np.asarray(d.path) for d in drawn if d.path is not None]
     return Drawn(
         np.concatenate([d.images for d in drawn]),

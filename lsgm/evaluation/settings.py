@@ -1,11 +1,13 @@
 """What an evaluation measures, and what its measures share."""
 
 import dataclasses
-from typing import Any
+import math
 
+from lsgm.config import ConfigError
 from lsgm.data.pipeline import Data
 from lsgm.evaluation.measures.base import Measure
 from lsgm.features import reference
+from lsgm.features.classifier import Extractor
 from lsgm.features.reference import Reference, Statistics
 from lsgm.reports.ledger import Ledger
 
@@ -32,6 +34,8 @@ class Evaluation:
       baseline_split: other real images, measured like samples.
       selection_samples: generated images by whose Frechet distance a stage keeps its
         best state, where it does (``lsgm.training.stage.Stage.keep_best``).
+      selection_split: split of the real images that this distance is to, not the one
+        that is reported; None takes ``monitor_split``.
       ledger: published figures to stand beside; with them a training ends with its
         evaluation.
     """
@@ -46,12 +50,13 @@ class Evaluation:
     temperature: float = 1.0
     batch_statistics: bool = False
     recalibration_batches: int = 0
-    extractor: Any = None
+    extractor: Extractor | None = None
     reference_split: str = "test"
     reference: Reference | None = None
     reference_bits: int = 8
     baseline_split: str = "validation"
     selection_samples: int = 2500
+    selection_split: str | None = None
     ledger: Ledger | None = None
 
     def __post_init__(self) -> None:
@@ -76,8 +81,36 @@ class Evaluation:
             )
         if not 1 <= self.reference_bits <= 8:
             raise ValueError(f"reference_bits = {self.reference_bits}: from 1 to 8")
-        if self.temperature <= 0:
-            raise ValueError(f"temperature = {self.temperature}: must be positive")
+        if not 0 <= self.temperature < math.inf:
+            raise ValueError(
+                f"temperature = {self.temperature}: must be finite and at least 0"
+            )
+
+    def require_extractor(self) -> Extractor:
+        """The extractor.
+
+        Raises:
+          ConfigError: none is named.
+        """
+        if self.extractor is None:
+            message = "name the extractor that compares images"
+            raise ConfigError("evaluation.extractor", None, message)
+        return self.extractor
+
+    @property
+    def selected_by(self) -> str:
+        """The split that a stage's best state is chosen by."""
+        return self.selection_split or self.monitor_split
+
+    def selection_statistics(self, data: Data) -> Statistics:
+        """Statistics of the real images that a stage's best state is chosen by.
+
+        Raises:
+          ConfigError: the settings name a file that does not fit.
+        """
+        if self.selected_by == self.reference_split:
+            return self.reference_statistics(data)
+        return self._build(data, self.selected_by)
 
     def reference_statistics(self, data: Data) -> Statistics:
         """Statistics of the real images that samples are compared with.
@@ -89,9 +122,12 @@ class Evaluation:
             return reference.load(
                 self.reference, data, self.extractor, self.reference_bits
             )
+        return self._build(data, self.reference_split)
+
+    def _build(self, data: Data, split: str) -> Statistics:
         return reference.build(
             data,
-            self.reference_split,
+            split,
             self.extractor,
             num_bits=self.reference_bits,
             batch_size=self.batch_size,

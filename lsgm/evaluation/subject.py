@@ -16,6 +16,7 @@ from lsgm.evaluation.held_out import HeldOut
 from lsgm.evaluation.recalibration import recalibrate
 from lsgm.evaluation.settings import Evaluation
 from lsgm.model import LatentModel
+from lsgm.streams import Use, stream
 from lsgm.typing import Array, Params
 
 
@@ -90,6 +91,18 @@ class EvaluationRun:
         batch = next(iter(self.held_out(num, num)))
         return self.subject.model.vae.preprocess(jax.tree.map(jnp.asarray, batch))
 
+    def held_out_batch(self, k: int, batch_size: int, *, at_least: int) -> Array:
+        """Batch ``k`` of all held-out examples as the model takes them; the last one
+        is filled up with its last example.
+
+        Raises:
+          lsgm.data.errors.DataError: there are fewer than ``at_least`` examples.
+        """
+        data, split = self.subject.data, self.subject.settings.split
+        data.eval_batches(split, batch_size, at_least)
+        batch = data.eval_batches(split, batch_size).batch(k)
+        return self.subject.model.vae.preprocess(jax.tree.map(jnp.asarray, batch))
+
     def describe_data(self) -> dict[str, Any]:
         """What numbers on held-out data depend on, beside the examples."""
         subject = self.subject
@@ -107,10 +120,10 @@ class EvaluationRun:
         generator, settings = self.generator, self.subject.settings
         sample = sampling.sample_fn(
             generator.model,
-            min(num, batch_size),
+            batch_size,
             temperature=settings.temperature,
             batch_statistics=settings.batch_statistics,
             num_path=num_path,
         )
         own = generator.params, generator.mutables
-        return sampling.batches(sample, *own, num, self.seed)
+        return sampling.batches(sample, *own, num, stream(self.seed, Use.SAMPLES))

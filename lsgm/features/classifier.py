@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +28,7 @@ from lsgm.typing import Array, Float, Params
 ENOUGH = 10_000
 
 
+@runtime_checkable
 class Extractor(Protocol):
     """Contract, Eq. (1)."""
 
@@ -52,6 +53,16 @@ class Extractor(Protocol):
     def __call__(
         self, images: Float[np.ndarray | Array, "n h w c"]
     ) -> Float[np.ndarray, "n d"]: ...
+
+
+def check_weights(extractor: Any) -> None:
+    """Read what an extractor records of its weights, which checks them.
+
+    Raises:
+      lsgm.features.weights_file.WeightsError: they are missing, or are not those that
+        it records.
+    """
+    _ = extractor.provenance
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ import numpy as np
 from PIL import Image
 
 from lsgm.features import weights_file
-from lsgm.features.classifier import as_colour, check_range
+from lsgm.features.classifier import as_colour, check_range, check_weights
 from lsgm.features.sharded import over_devices
 from lsgm.interop import inception_file
 from lsgm.interop.torch_file import FileError
@@ -124,7 +124,7 @@ class InceptionFeatures:
 
 @functools.cache
 def _features(extractor: InceptionFeatures) -> Callable[[np.ndarray], np.ndarray]:
-    assert extractor.provenance
+    check_weights(extractor)
     try:
         params = inception_file.read(pathlib.Path(extractor.weights))
     except FileError as error:

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsgm.features import weights_file
-from lsgm.features.classifier import as_colour, check_range
+from lsgm.features.classifier import as_colour, check_range, check_weights
 from lsgm.features.sharded import over_devices
 from lsgm.interop import mobilenet_file
 from lsgm.interop.torch_file import FileError
@@ -100,7 +100,7 @@ class MobileNetFeatures:
 
 @functools.cache
 def _features(extractor: MobileNetFeatures) -> Callable[[np.ndarray], np.ndarray]:
-    assert extractor.provenance
+    check_weights(extractor)
     network = MobileNetV2()
     try:
         params = mobilenet_file.read(pathlib.Path(extractor.weights), network)

@@ -19,7 +19,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import scipy.ndimage
 from jaxtyping import Integer
 
 from lsgm.config import ConfigError
@@ -56,6 +55,8 @@ class Augmentation:
     def _moved(
         self, rng: np.random.Generator, image: UInt8[np.ndarray, "h w c"]
     ) -> Float[np.ndarray, "h w c"]:
+        from scipy.ndimage import affine_transform
+
         turn, scale, *shift = rng.uniform(-1, 1, 4)
         angle, factor = np.deg2rad(self.degrees * turn), 1 + self.scale * scale
         cos, sin = factor * np.cos(angle), factor * np.sin(angle)
@@ -64,7 +65,7 @@ class Augmentation:
         offset = centre - matrix @ centre + self.shift * np.array(shift)
         affine = np.column_stack([matrix, offset])
         channels = [
-            scipy.ndimage.affine_transform(channel, affine, order=1)
+            affine_transform(channel, affine, order=1)
             for channel in np.moveaxis(image.astype(np.float32) / 255, 2, 0)
         ]
         return np.stack(channels, axis=2).clip(0, 1)

@@ -7,13 +7,16 @@ so that XLA compiles one small program per distinct shape.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import flax.linen as nn
 import jax
 import jax.extend
 
 from lsgm.typing import Array, Params, PRNGKey
+
+# What a config may name where a network is asked for.
+Network: TypeAlias = nn.Module
 
 
 def initialize(

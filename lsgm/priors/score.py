@@ -40,7 +40,7 @@ import jax
 import jax.numpy as jnp
 
 from lsgm import numerics
-from lsgm.networks.initialize import initialize
+from lsgm.networks.initialize import Network, initialize
 from lsgm.networks.layers import KERNELS, SCALES
 from lsgm.numerics import expand_to, sum_per_example
 from lsgm.objectives.score_matching import mixed_residual, squared_error
@@ -112,7 +112,7 @@ class ScorePrior:
     has_bound: ClassVar[bool] = True
 
     sde: SDE
-    network: Any
+    network: Network
     weighting: Weighting
     time_sampler: TimeSampler
     sampler: Sampler
@@ -301,7 +301,8 @@ class ScorePrior:
         # A state is blocks of the latent's channels.
         active = mutables[GROUP]["active"]
         active = jnp.tile(active, u.shape[-1] // active.size)[None, None, None]
-        eps_prime, sown = self.network.apply(
+        network: Any = self.network
+        eps_prime, sown = network.apply(
             {"params": own["network"]},
             u * active,
             t,

@@ -9,14 +9,15 @@ data is recorded under ``held_out/<name>`` and drawn in the colour of ``<name>``
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lsgm.reports.figures import INK, draw_png
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Records: TypeAlias = Sequence[Mapping[str, Any]]
 
@@ -81,7 +82,7 @@ def draw(panel: Panel, stages: Mapping[str, Records]) -> bytes | None:
     if not lines:
         return None
 
-    def fill(figure: Figure) -> None:
+    def fill(figure: "Figure") -> None:
         axes = figure.add_subplot()
         for name, (steps, values) in lines.items():
             _plot(axes, panel.names, name, steps, values)
@@ -113,7 +114,7 @@ def _line(
 
 
 def _plot(
-    axes: Axes,
+    axes: "Axes",
     names: tuple[str, ...],
     name: str,
     steps: np.ndarray,
@@ -134,7 +135,9 @@ def _plot(
     )
 
 
-def _frame(axes: Axes, panel: Panel, values: Sequence[np.ndarray]) -> None:
+def _frame(axes: "Axes", panel: Panel, values: Sequence[np.ndarray]) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
     axes.set_title(f"{panel.title}, {panel.unit}")
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -156,7 +159,7 @@ def view(values: np.ndarray) -> tuple[float, float]:
     return float(bottom), float(top)
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
+def _legend(figure: "Figure", axes: "Axes") -> None:
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
         handles,
@@ -166,7 +169,7 @@ def _legend(figure: Figure, axes: Axes) -> None:
     )
 
 
-def _mark_stages(axes: Axes, names: tuple[str, ...], ends: np.ndarray) -> None:
+def _mark_stages(axes: "Axes", names: tuple[str, ...], ends: np.ndarray) -> None:
     """A line where each stage begins, and its name on top."""
     axes.set_xlim(0, max(int(ends[-1]), 1))
     if len(names) < 2:

@@ -7,9 +7,10 @@ the caller did not give is an error.
 
 import functools
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jinja2
+if TYPE_CHECKING:
+    import jinja2
 
 FOLDER = pathlib.Path(__file__).parent
 
@@ -28,7 +29,9 @@ def render(name: str, **values: Any) -> str:
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
+def _environment() -> "jinja2.Environment":
+    import jinja2
+
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER),
         autoescape=True,

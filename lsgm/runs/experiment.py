@@ -8,13 +8,18 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from lsgm.config import ConfigError, build, nearest, plain
+from lsgm.config import ConfigError, build, check_name, nearest, plain
 from lsgm.data.errors import DataError
 from lsgm.data.pipeline import Data
 from lsgm.evaluation.settings import Evaluation
+from lsgm.features.classifier import check_weights
 from lsgm.model import LatentModel
+from lsgm.streams import check_seed
 from lsgm.training.stage import Stage
 from lsgm.vae import VAE
+
+# Folders beside those of the stages, of what commands write there.
+TAKEN = ("explore", "parts", "samples")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,17 +62,34 @@ def described(config: Mapping[str, Any] | ConfigDict) -> Experiment:
     """
     spec = {"target": "lsgm.runs.experiment:Experiment", **plain(config)}
     experiment = build(spec)
+    _check_seed(experiment)
     _check_stages(experiment)
     _check_measures(experiment)
     _check_data_shape(experiment)
     return experiment
 
 
+def _check_seed(experiment: Experiment) -> None:
+    try:
+        check_seed(experiment.seed)
+    except ValueError as error:
+        message = str(error).partition(": ")[2]
+        raise ConfigError("seed", experiment.seed, message) from error
+
+
 def _check_stages(experiment: Experiment) -> None:
-    for name in experiment.stage_order:
+    order = experiment.stage_order
+    for name in experiment.stages:
+        check_name("stages", name)
+        if name in TAKEN:
+            message = f"a run's folder has other contents under {', '.join(TAKEN)}"
+            raise ConfigError("stages", name, f"{message}; choose another name")
+    for index, name in enumerate(order):
         if name not in experiment.stages:
             raise ConfigError("stage_order", name, nearest(name, experiment.stages))
-    if not experiment.stage_order:
+        if name in order[:index]:
+            raise ConfigError("stage_order", order, f"{name!r} is there twice")
+    if not order:
         raise ConfigError("stage_order", (), "name at least one stage")
     for name, stage in experiment.stages.items():
         if stage.keep_best and experiment.evaluation.extractor is None:
@@ -103,6 +125,7 @@ def _check_measures(experiment: Experiment) -> None:
     settings = experiment.evaluation
     for index, measure in enumerate(settings.measures):
         key = f"evaluation.measures.{index}"
+        check_name(f"{key}.name", measure.name)
         if measure.name in [other.name for other in settings.measures[:index]]:
             message = f"another measure before it is named {measure.name!r} too"
             raise ConfigError(key, measure, message)
@@ -126,7 +149,7 @@ def _check_weights(experiment: Experiment) -> None:
     settings = experiment.evaluation
     judged = any(stage.keep_best for stage in experiment.stages.values())
     if settings.extractor is not None and (judged or settings.ledger is not None):
-        assert settings.extractor.provenance
+        check_weights(settings.extractor)
 
 
 def _check_data_shape(experiment: Experiment) -> None:
@@ -185,9 +208,12 @@ def _check_splits(experiment: Experiment) -> None:
                 stage.batch_size,
                 f"must not exceed the train split's {size} examples",
             )
-    for field in ("split", "monitor_split", "reference_split", "baseline_split"):
+    fields = ["split", "monitor_split", "reference_split", "baseline_split"]
+    if any(stage.keep_best for stage in experiment.stages.values()):
+        fields.append("selection_split")
+    for field in fields:
         split = getattr(settings, field)
-        if split not in data.splits():
+        if split is not None and split not in data.splits():
             raise ConfigError(
                 f"evaluation.{field}", split, nearest(split, data.splits())
             )
@@ -216,6 +242,6 @@ def check_extractor(experiment: Experiment) -> None:
     settings = experiment.evaluation
     if settings.extractor is None:
         return
-    assert settings.extractor.provenance
+    check_weights(settings.extractor)
     if settings.reference is not None:
         settings.reference_statistics(experiment.data)

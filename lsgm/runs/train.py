@@ -13,13 +13,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
+from lsgm import streams
 from lsgm.evaluation import monitor
 from lsgm.runs.experiment import Experiment, name_data_keys
 from lsgm.runs.stored import resolve
 from lsgm.runs.workdir import claim
+from lsgm.streams import Use
 from lsgm.terminal import warn
 from lsgm.training import hosts, inactive
 from lsgm.training import state as states
@@ -181,7 +182,8 @@ class Attempt:
         else:
             state, window = restored.state, restored.meta.get("window", [])
         if rollbacks > (restored.meta.get("rollbacks", 0) if restored else 0):
-            state = state.replace(key=jax.random.fold_in(state.key, rollbacks))
+            key = streams.fold(state.key, Use.ROLLBACK)
+            state = state.replace(key=jax.random.fold_in(key, rollbacks))
         meta = {**self.meta, "rollbacks": rollbacks}
         best = None
         if self.kept is not None:
@@ -234,11 +236,10 @@ class Attempt:
         return self.checkpoints.restore_latest(jax.eval_shape(self.init))
 
     def _batches(self, rollbacks: int) -> Any:
-        seed = self.experiment.seed
-        if rollbacks:
-            seed = int(np.random.SeedSequence([seed, rollbacks]).generate_state(1)[0])
-        return self.experiment.data.train_batches(
-            seed,
+        experiment = self.experiment
+        place = experiment.stage_order.index(self.name)
+        return experiment.data.train_batches(
+            streams.data_seed(experiment.seed, place, rollbacks),
             self.stage.batch_size,
             process_index=jax.process_index(),
             process_count=jax.process_count(),

@@ -22,38 +22,16 @@ appendix on evaluation; Dormand and Prince 1980.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
-import diffrax
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lsgm.samplers.base import Sampler, Samples
-from lsgm.samplers.step_control import SciPyController, first_step
 from lsgm.sdes.base import SDE
 from lsgm.typing import Array, PRNGKey, PyTree, ResidualFn, State, Time
 
-
-class DormandPrince(diffrax.Dopri5):
-    """Dormand and Prince's pair with their own embedded method of order 4.
-
-    diffrax has Shampine's, whose larger error estimate takes other steps.
-    """
-
-    tableau: ClassVar[diffrax.ButcherTableau] = dataclasses.replace(
-        diffrax.Dopri5.tableau,
-        b_error=np.array(
-            [71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40]
-        ),
-    )
-
-
-METHODS = {
-    "dopri5": DormandPrince(),
-    "tsit5": diffrax.Tsit5(),
-    "bosh3": diffrax.Bosh3(),
-}
+METHODS = ("dopri5", "tsit5", "bosh3")
 
 
 class Solution(NamedTuple):
@@ -160,53 +138,23 @@ class ProbabilityFlow(Sampler):
         args: PyTree,
         num_path: int,
     ) -> Solution:
-        leaf = jax.tree.leaves(y0)[0]
-        start, end = jnp.asarray(t0, leaf.dtype), jnp.asarray(t1, leaf.dtype)
+        # diffrax is slow to load, and may be loaded here while a caller is traced.
+        with jax.ensure_compile_time_eval():
+            from lsgm.samplers import runge_kutta
 
-        # jit: traced once, for all the places where diffrax calls it.
-        @jax.jit
-        def at(t: Any, y: PyTree, args: PyTree) -> PyTree:
-            return field(y, jnp.full(leaf.shape[:1], t), args)
-
-        solver = METHODS[self.method]
-        control = SciPyController(rtol=self.rtol, atol=self.atol)
-        f0 = at(start, y0, args)
-        if self.first_step is None:
-            order = solver.order(diffrax.ODETerm(at))
-            first = first_step(
-                lambda t, y: at(t, y, args), start, y0, f0, end - start, control, order
-            )
-        else:
-            first = jnp.asarray(self.first_step, leaf.dtype)
-        save = (
-            diffrax.SaveAt(ts=jnp.linspace(start, end, num_path))
-            if num_path
-            else diffrax.SaveAt(t1=True)
-        )
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(at),
-            solver,
-            start,
-            end,
-            None,
+        y, calls, path = runge_kutta.solve(
+            field,
             y0,
-            args=args,
-            saveat=save,
-            stepsize_controller=dataclasses.replace(control, first=first),
-            # The first stage of the first step is known: f0.
-            solver_state=(jnp.array(False), f0),
+            t0,
+            t1,
+            args,
+            num_path,
+            pair=runge_kutta.PAIRS[self.method],
+            control=runge_kutta.SciPyController(rtol=self.rtol, atol=self.atol),
+            first=self.first_step,
             max_steps=self.max_steps,
-            adjoint=diffrax.ForwardMode(),
-            throw=False,
         )
-        stages = solver.tableau.num_stages - 1
-        starts = 2 if self.first_step is None else 1
-        calls = starts + stages * solution.stats["num_steps"]
-        solved = solution.result == diffrax.RESULTS.successful
-        ys = jax.tree.map(lambda y: jnp.where(solved, y, jnp.nan), solution.ys)
-        y = jax.tree.map(lambda path: path[-1], ys)
-        path = ys if num_path else None
-        return Solution(y, jnp.asarray(calls, jnp.int32), path)
+        return Solution(y, calls, path)
 
 
 def velocity(sde: SDE, residual_fn: ResidualFn) -> Callable[[State, Time], State]:

@@ -14,7 +14,6 @@ import math
 from typing import Any, Literal
 
 import numpy as np
-from scipy import stats
 
 LEVEL, NORMAL = 0.95, 1.96
 
@@ -43,7 +42,9 @@ class Estimate:
             return None
         quantile = NORMAL
         if self.degrees is not None:
-            quantile = float(stats.t.ppf(0.5 + LEVEL / 2, self.degrees))
+            from scipy.special import stdtrit
+
+            quantile = float(stdtrit(self.degrees, 0.5 + LEVEL / 2))
         return quantile * self.standard_error
 
 

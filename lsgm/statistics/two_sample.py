@@ -20,8 +20,6 @@ Source: Lopez-Paz and Oquab, arXiv 1610.06545, for the test.
 """
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
-from scipy.spatial.distance import cdist
 
 from lsgm.statistics.estimate import Estimate
 from lsgm.statistics.frechet import Features, OtherFeatures
@@ -59,6 +57,9 @@ def _classifier(
     learnt: Features, labels: Float[np.ndarray, " n"], asked: OtherFeatures
 ) -> Float[np.ndarray, " m"]:
     """f(asked), Eq. (1)."""
+    from scipy.linalg import cho_factor, cho_solve
+    from scipy.spatial.distance import cdist
+
     squares = cdist(learnt, learnt, "sqeuclidean")
     scale = np.median(squares[np.triu_indices(len(squares), 1)])
     if not scale:

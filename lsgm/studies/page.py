@@ -15,7 +15,7 @@ from lsgm.files import write_file
 from lsgm.reports.page import Figure
 from lsgm.reports.templates import render
 from lsgm.statistics.estimate import Estimate
-from lsgm.studies import picture, tables
+from lsgm.studies import tables
 from lsgm.studies.jobs import RUNS
 from lsgm.studies.measures import find_quantity
 from lsgm.studies.study import Study
@@ -58,6 +58,8 @@ def write(
     against = tables.against_first(study, rows, names)
     text = _markdown(study.title, points, against, failed)
     write_file(folder / "study.md", text)
+    from lsgm.studies import picture
+
     png = picture.draw(rows)
     if png is not None:
         write_file(folder / "study.png", png)

@@ -29,7 +29,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 
 import lsgm
 from lsgm.files import read_object, write_file
@@ -62,6 +61,8 @@ class Checkpoints:
         self._folder = folder.absolute()
         if jax.process_index() == 0:
             _remove_partial(self._folder)
+        import orbax.checkpoint as ocp
+
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
@@ -92,6 +93,8 @@ class Checkpoints:
         Raises:
           CheckpointError: it could not be written; those before it are intact.
         """
+        import orbax.checkpoint as ocp
+
         step, host = int(state.step), jax.tree.map(_to_host, state)
         index = integrity.make_index(state, host)
         items = ocp.args.Composite(
@@ -280,6 +283,8 @@ def read(folder: pathlib.Path, fields: Iterable[str]) -> dict[str, Any]:
     Raises:
       CheckpointError: damaged, or without such a field.
     """
+    import orbax.checkpoint as ocp
+
     index, fields = integrity.read_index(folder), set(fields)
     handler = ocp.PyTreeCheckpointHandler()
     path: Any = (folder / "state").absolute()
@@ -360,11 +365,15 @@ def _modified(path: pathlib.Path) -> float:
 
 
 def _is_complete(folder: pathlib.Path) -> bool:
+    import orbax.checkpoint as ocp
+
     return ocp.utils.is_checkpoint_finalized(folder.absolute())
 
 
 def _remove_partial(folder: pathlib.Path) -> None:
     """Remove what a failed or killed save has written."""
+    import orbax.checkpoint as ocp
+
     for path in folder.glob("*"):
         if ocp.utils.is_tmp_checkpoint(path):
             shutil.rmtree(path)

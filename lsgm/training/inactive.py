@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lsgm import numerics
+from lsgm import numerics, streams
 from lsgm.data.pipeline import TrainBatches
 from lsgm.priors import normal
+from lsgm.streams import Use
 from lsgm.training.parallel import AXIS, pmap_update, replicate, split_over_devices
 from lsgm.training.stage import Stage
 from lsgm.training.state import TrainState
@@ -28,8 +29,6 @@ from lsgm.vae import VAE, Encoded
 
 # Batches that Eq. (1) is averaged over, at most; never more than an epoch.
 MAX_BATCHES = 1000
-# Folded into a run's key in place of a step that no run reaches.
-NO_STEP = 2**32 - 1
 
 
 def drop(
@@ -39,10 +38,11 @@ def drop(
     does not exceed ``stage.drop_inactive`` nats; None drops nothing."""
     if stage.drop_inactive is None:
         return state
-    key = jax.random.fold_in(state.key, NO_STEP)
+    key = streams.fold(state.key, Use.INACTIVE_CHANNELS)
     kl = mean_channel_kl(vae, state.params["vae"], state.mutables["vae"], key, batches)
     active = (kl > stage.drop_inactive).astype(kl.dtype)
-    params, mutables = stage.prior.drop_channels(state.params, state.mutables, active)
+    prior: Any = stage.prior  # One that drops channels: the stage sees to that.
+    params, mutables = prior.drop_channels(state.params, state.mutables, active)
     ema = {group: stage.ema.init(params[group]) for group in state.ema}
     return state.replace(params=params, ema=ema, mutables=mutables)
 

@@ -26,7 +26,7 @@ training (2, 4); Song et al., arXiv 2011.13456 (5).
 """
 
 import dataclasses
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -106,6 +106,15 @@ class EpochCosine:
 
 
 LearningRate: TypeAlias = float | WarmupCosine | EpochCosine
+
+
+@runtime_checkable
+class OptimizerSpec(Protocol):
+    """Contract of what trains a parameter group."""
+
+    def build(self) -> optax.GradientTransformation:
+        """The transformation of gradients into updates."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,16 +1,15 @@
 """What one stage of an experiment trains, with what, and for how long."""
 
 import dataclasses
-from typing import Any
 
 import optax
 
 from lsgm.model import LatentModel
 from lsgm.objective import Objective, Regularization
 from lsgm.objectives.kl_balance import KLSchedule
-from lsgm.priors.base import DropsChannels
+from lsgm.priors.base import DropsChannels, Prior
 from lsgm.training.guard import MAX_SKIPPED
-from lsgm.training.optim import Ema, scale_updates
+from lsgm.training.optim import Ema, OptimizerSpec, scale_updates
 from lsgm.vae import VAE
 
 
@@ -48,8 +47,8 @@ class Stage:
         estimators and the decoder's likelihood; and no averaging of the VAE.
     """
 
-    prior: Any
-    optimizers: dict[str, Any]
+    prior: Prior
+    optimizers: dict[str, OptimizerSpec]
     kl: KLSchedule = KLSchedule()
     num_steps: int
     batch_size: int

@@ -11,7 +11,7 @@ from lsgm.benchmarks.time_integral import (
     DATA_VAR,
     DIMS,
     MODEL_VAR,
-    Moments,
+    IntegrandMoments,
     gain,
     quadrature,
 )
@@ -145,7 +145,7 @@ def test_importance_and_control_reduce_the_variance(found):
 def test_what_is_not_finite_is_marked():
     means = np.ones((5, 2))
     means[3, 1] = np.inf
-    known = Moments(1.0, 2.0, 3.0)
+    known = IntegrandMoments(1.0, 2.0, 3.0)
     row = variance.summary(("VPSDE", "likelihood", "uniform"), means, 1.0, known, BATCH)
     assert row.note == "1 of 5 not finite"
     assert math.isnan(row.mean) and math.isnan(row.variance)

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from lsgm.config import ConfigError, build
+from lsgm.evaluation import sampling
 from lsgm.evaluation.recalibration import recalibrate
-from lsgm.model import LatentModel
+from lsgm.model import Generated, LatentModel
 from lsgm.networks.norm import BatchNorm
 from lsgm.priors.base import LatentSamples
 from lsgm.priors.normal import StandardNormal
+from lsgm.streams import Use, stream
 from lsgm.vae import VAE
 from tests.evaluation import linear
 
@@ -147,3 +149,37 @@ def test_settings_refuse_both_ways_at_once():
     }
     with pytest.raises(ConfigError, match="choose one"):
         build(spec)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording(StandardNormal):
+    """Keeps the keys that latents are drawn with."""
+
+    keys: list[tuple[int, ...]]
+
+    def sample(self, params, mutables, key, shape, **settings):
+        jax.debug.callback(self._keep, jax.random.key_data(key))
+        return super().sample(params, mutables, jax.random.clone(key), shape)
+
+    def _keep(self, words):
+        self.keys.append(tuple(words.tolist()))
+
+
+def test_its_latents_are_other_ones_than_those_of_the_samples():
+    """With one seed; a split key is a folded key, so the same root would not do."""
+    prior = Recording(keys=[])
+    model = dataclasses.replace(MODEL, prior=prior)
+    params, mutables, _ = make(model, num_batches=3, batch_size=2, seed=0)
+    jax.effects_barrier()
+    ours = set(prior.keys)
+    prior.keys.clear()
+
+    def sample(params, mutables, key):
+        prior_key, _ = jax.random.split(key)  # as ``LatentModel.sample`` does
+        z0 = prior.sample(params, mutables, prior_key, (2, 2, 2, 1)).z0
+        return Generated(z0, z0, jnp.int32(0))
+
+    sampling.draw(sample, params, mutables, 6, stream(0, Use.SAMPLES))
+    jax.effects_barrier()
+    assert len(ours) == len(set(prior.keys)) == 3
+    assert not ours & set(prior.keys)

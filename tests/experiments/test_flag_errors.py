@@ -18,7 +18,7 @@ def parsed(monkeypatch, *argv):
     """The config after ``train *argv``; its flags look at the process's own line."""
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, flag_values=values)
-    monkeypatch.setattr(flag_errors.app, "parse_flags_with_usage", values)
+    monkeypatch.setattr(flag_errors.flags, "FLAGS", values)
     monkeypatch.setattr(sys, "argv", ["train", *argv])
     monkeypatch.setattr(trust_flag.flags, "FLAGS", values)
     flag_errors.parse_flags(sys.argv)

@@ -19,6 +19,7 @@ from lsgm.objective import Regularization
 from lsgm.objectives.kl_balance import KLSchedule
 from lsgm.priors.score import ScoreDraws, ScorePrior
 from lsgm.samplers.probability_flow import ProbabilityFlow
+from lsgm.training.optim import Adam
 from lsgm.training.stage import Stage
 from lsgm.training.state import TrainState
 from lsgm.training.step import group_gradients
@@ -70,7 +71,7 @@ class Golden:
         spectral = 0.0 if args["custom_conv_dae"] else prior
         return Stage(
             prior=self._prior(),
-            optimizers=dict.fromkeys(groups),
+            optimizers=dict.fromkeys(groups, Adam(lr=1e-3)),
             kl=self._kl(),
             balance_kl=args["kl_balance_vada"],
             regularization={

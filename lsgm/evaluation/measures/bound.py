@@ -22,6 +22,7 @@ from lsgm.reports.ledger import Reproduced
 from lsgm.reports.page import Metric
 from lsgm.reports.rows import bits_rows, describe_examples, nats_row
 from lsgm.statistics.estimate import Estimate, estimate_mean
+from lsgm.streams import Use, stream
 from lsgm.typing import Array, Batch, Params, PRNGKey
 
 TERMS = ("reconstruction", "neg_entropy", "cross_entropy", "nelbo")
@@ -133,7 +134,7 @@ def held_out_terms(
         subject.params,
         subject.mutables,
         held_out,
-        jax.random.key(run.seed),
+        stream(run.seed, Use.BOUND),
         num_draws,
     )
     found: dict[str, Any] = {

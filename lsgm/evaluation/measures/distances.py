@@ -78,9 +78,10 @@ class Distances(Measure):
 
     def run(self, run: EvaluationRun) -> Result:
         """Every number of the samples, and beside it that of real images."""
-        settings, fake = run.subject.settings, run.generated.features
-        assert fake is not None
-        extractor, manifolds = settings.extractor, self.manifolds
+        settings = run.subject.settings
+        extractor, manifolds = settings.require_extractor(), self.manifolds
+        # They are there, as the extractor is.
+        fake: Any = run.generated.features
         against = settings.reference_statistics(run.subject.data)
         record, total = against.record, against.sampled.moments
         num = len(fake)
@@ -141,14 +142,14 @@ def _yardstick(
 ) -> tuple[Features, Statistics, str] | None:
     """Features of at most ``num`` real images, what they are compared with, and how
     they came about; None where the other split is the reference's own."""
-    settings = subject.settings
+    settings, extract = subject.settings, subject.settings.require_extractor()
     split, known = settings.baseline_split, against.sampled.features
     if split == against.record["split"]:
         return None
     batches = real_images(
         subject.data, split, settings.batch_size, num_bits=settings.reference_bits
     )
-    real = some(np.concatenate([settings.extractor(x) for x in batches]), num)
+    real = some(np.concatenate([extract(x) for x in batches]), num)
     if len(known) < against.sampled.moments.count:
         return real, against, f"split {split}"
     pool = np.random.default_rng(0).permutation(np.concatenate([real, known]))

@@ -11,10 +11,15 @@ from lsgm.evaluation import walks
 from lsgm.evaluation.measures.base import Measure, require_positive
 from lsgm.evaluation.parts import Result
 from lsgm.evaluation.subject import EvaluationRun
+from lsgm.evaluation.walks import Walker
 from lsgm.reports import plots
 from lsgm.reports.page import Figure, Section
 from lsgm.samplers.probability_flow import ProbabilityFlow
+from lsgm.streams import Use, stream
 from lsgm.typing import Array
+
+# Walks that are solved at once: an adaptive solver's steps depend on all of them.
+TOGETHER = 6
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,7 +81,7 @@ class Exploration(Measure):
         return Result(sections=sections)
 
     def walk(self, run: EvaluationRun, what: str) -> Array:
-        """Images in [0, 1], [k num h w c].
+        """Images in [0, 1], [k num h w c]; walk i is a function of (seed, i).
 
         Args:
           what: "round_trip" (data, then each time), "interpolation" (data, from one
@@ -85,28 +90,41 @@ class Exploration(Measure):
         Raises:
           ValueError: a round trip of a prior without diffusion.
         """
-        subject, flow = run.generator, self.flow
-        model, t_end = subject.model, flow.t_end
-        walk = walks.walker(model, subject.params, subject.mutables, flow)
-        key = jax.random.key(run.seed)
-        if what == "traversal":
-            keys = jax.random.split(key, self.num_noises)
-            noises = [walk.noise(self.num, k) for k in keys]
-            return walks.traverse(walk, noises, self.num_steps, t_end)
-        x = run.held_out_data(2 * self.num)
-        real = model.vae.likelihood.shown(x)
-        a, b = slice(0, self.num), slice(self.num, None)
-        if what == "round_trip":
-            if model.prior.diffusion is None:
-                raise ValueError(
-                    f"what = {what!r}: this stage's prior has no diffusion"
-                )
-            times = (t_end, *self.times)
-            trips = walks.round_trips(walk, x[a], times, t_end, key)
-            return jnp.concatenate([real[a][None], trips])
-        first, last = (walk.encode(x[part]) for part in (a, b))
-        walked = walks.interpolate(walk, first, last, self.num_steps, t_end)
-        return jnp.concatenate([real[a][None], walked, real[b][None]])
+        subject = run.generator
+        walk = walks.walker(subject.model, subject.params, subject.mutables, self.flow)
+        if what == "round_trip" and subject.model.prior.diffusion is None:
+            raise ValueError(f"what = {what!r}: this stage's prior has no diffusion")
+        step = {
+            "round_trip": self._round_trip,
+            "interpolation": self._interpolation,
+            "traversal": self._traversal,
+        }[what]
+        parts = [step(run, walk, k) for k in range(-(-self.num // TOGETHER))]
+        return jnp.concatenate(parts, axis=1)[:, : self.num]
+
+    def _round_trip(self, run: EvaluationRun, walk: Walker, k: int) -> Array:
+        x = run.held_out_batch(k, TOGETHER, at_least=self.num)
+        key = jax.random.fold_in(stream(run.seed, Use.ROUND_TRIP), k)
+        times = (self.flow.t_end, *self.times)
+        trips = walks.round_trips(walk, x, times, self.flow.t_end, key)
+        return jnp.concatenate([self._shown(run, x)[None], trips])
+
+    def _interpolation(self, run: EvaluationRun, walk: Walker, k: int) -> Array:
+        x = run.held_out_batch(k, 2 * TOGETHER, at_least=2 * self.num)
+        ends = x[::2], x[1::2]
+        first, last = (self._shown(run, end)[None] for end in ends)
+        a, b = (walk.encode(end) for end in ends)
+        walked = walks.interpolate(walk, a, b, self.num_steps, self.flow.t_end)
+        return jnp.concatenate([first, walked, last])
+
+    def _traversal(self, run: EvaluationRun, walk: Walker, k: int) -> Array:
+        key = jax.random.fold_in(stream(run.seed, Use.TRAVERSAL), k)
+        keys = jax.random.split(key, self.num_noises)
+        noises = [walk.noise(TOGETHER, key) for key in keys]
+        return walks.traverse(walk, noises, self.num_steps, self.flow.t_end)
+
+    def _shown(self, run: EvaluationRun, x: Array) -> Array:
+        return run.subject.model.vae.likelihood.shown(x)
 
     def _strip(self, run: EvaluationRun, what: str) -> Figure:
         picture = run.subject.data.view.path(np.asarray(self.walk(run, what)))

@@ -16,14 +16,11 @@ Source: Burda et al., arXiv 1509.00519, section 5.2 (active units).
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
-from scipy import stats
 
 from lsgm import numerics
 from lsgm.evaluation.measures.base import Measure, Needs, require_positive
@@ -33,7 +30,12 @@ from lsgm.model import LatentModel
 from lsgm.priors.normal import neg_log_prob
 from lsgm.reports.figures import INK, draw_png
 from lsgm.reports.page import Figure, Metric, Section
+from lsgm.streams import Use, stream
 from lsgm.typing import Batch, Params, PRNGKey
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 ACTIVE = 0.01
 COLLAPSED = 0.01
@@ -68,7 +70,7 @@ class LatentStatistics(Measure):
             subject.params,
             subject.mutables,
             run.held_out(subject.settings.batch_size, self.num_examples),
-            jax.random.key(run.seed),
+            stream(run.seed, Use.LATENTS),
         )
         rows = [describe(group) for group in groups]
         warnings = [w for row in rows for w in warnings_of(row)]
@@ -162,6 +164,8 @@ def describe(group: LatentGroup) -> dict[str, Any]:
     ``std_of_channels`` is the least and largest of the channels; ``ks_statistic`` the
     largest distance between the distribution functions of z and of N(0, 1).
     """
+    from scipy import stats
+
     z = np.asarray(group.z, np.float64)
     by_channel = z.reshape(-1, group.channels)
     values, deviation = z.ravel(), by_channel.std(0)
@@ -227,7 +231,7 @@ def picture(groups: Sequence[LatentGroup]) -> bytes:
     rows = -(-len(groups) // columns)
     size = (max(2.6 * columns, 4.0), 2.0 * rows)
 
-    def fill(figure: Canvas) -> None:
+    def fill(figure: "Canvas") -> None:
         for index, group in enumerate(groups):
             axes = figure.add_subplot(rows, columns, index + 1)
             _draw_group(axes, group)
@@ -237,11 +241,12 @@ def picture(groups: Sequence[LatentGroup]) -> bytes:
     return draw_png(size, fill)
 
 
-def _draw_group(axes: Axes, group: LatentGroup) -> None:
+def _draw_group(axes: "Axes", group: LatentGroup) -> None:
     edges = np.linspace(-4, 4, 65)
+    density = np.exp(-(edges**2) / 2) / np.sqrt(2 * np.pi)
     values = np.clip(group.z.ravel(), -4, 4)
     axes.hist(values, edges.tolist(), density=True, alpha=0.55, label="q(z)")
-    axes.plot(edges, stats.norm.pdf(edges), color=INK, lw=1.2, label="N(0, 1)")
+    axes.plot(edges, density, color=INK, lw=1.2, label="N(0, 1)")
     axes.set_title(f"scale {group.scale}, group {group.group}")
     axes.set_yticks([])
 

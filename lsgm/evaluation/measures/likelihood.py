@@ -40,6 +40,7 @@ from lsgm.samplers.base import require_finite
 from lsgm.samplers.likelihood import Probes, gaussian, rademacher, unit_vectors
 from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.statistics.estimate import estimate_mean
+from lsgm.streams import Use, stream
 from lsgm.typing import Array, Batch, Latent, Params, PRNGKey
 
 
@@ -104,7 +105,7 @@ class FlowLikelihood(Measure):
             subject.params,
             subject.mutables,
             seen,
-            jax.random.key(run.seed),
+            stream(run.seed, Use.LIKELIHOOD),
         )
         bits = None if model.vae.likelihood.density else seen.bits
         found = summary(terms, self, bits)
@@ -241,14 +242,13 @@ def terms_of(
     nfe: dict[str, list[int]] = {name: [] for name in flows}
 
     def draw(batch: Batch, key: PRNGKey) -> dict[str, Array]:
-        noise_key, probe_key = jax.random.split(key)
+        noise_key, probe_key, velocity_key = jax.random.split(key, 3)
         part = encode(params, mutables, batch, noise_key)
         terms = {
             "reconstruction": part.reconstruction,
             "neg_entropy": part.neg_entropy,
         }
         probes = settings.probes(probe_key, part.z0.shape)
-        velocity_key = jax.random.fold_in(jax.random.clone(probe_key), 1)
         eps = jax.random.normal(velocity_key, part.z0.shape)
         cond = None if "label" not in batch else jnp.asarray(batch["label"])
         for name, solve in solves.items():

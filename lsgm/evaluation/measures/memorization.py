@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.stats import mannwhitneyu
 
 from lsgm.evaluation.measures.base import Measure, Needs, require_positive
 from lsgm.evaluation.parts import Result
@@ -75,13 +74,14 @@ class Memorization(Measure):
     def run(self, run: EvaluationRun) -> Result:
         """Eqs. (2) and (3) in either space, and the sheet of the nearest."""
         settings, data = run.subject.settings, run.subject.data
+        extractor = settings.require_extractor()
         samples = run.generated.images[: self.num_images]
         bits, split = settings.reference_bits, settings.baseline_split
         held_out = some_real_images(data, split, len(samples), num_bits=bits)
         found = neighbours(
             np.concatenate([samples, held_out]),
             real_images(data, "train", settings.batch_size, num_bits=bits),
-            settings.extractor,
+            extractor,
             self.num_neighbours,
         )
         num = len(samples)
@@ -94,7 +94,7 @@ class Memorization(Measure):
             "num_held_out": len(held_out),
             "num_train": data.num_examples("train"),
             "held_out_split": split,
-            "extractor": settings.extractor.name,
+            "extractor": extractor.name,
         }
         own = {space: of_first(near, num) for space, near in found.items()}
 
@@ -136,6 +136,8 @@ def compared(
     samples: Float[np.ndarray, " m"], held_out: Float[np.ndarray, " n"]
 ) -> dict[str, float]:
     """Eqs. (2) and (3) for distances to the nearest training image."""
+    from scipy.stats import mannwhitneyu
+
     m, n = len(samples), len(held_out)
     test = mannwhitneyu(samples, held_out, alternative="less", method="asymptotic")
     spread = np.sqrt(m * n * (m + n + 1) / 12)

@@ -11,6 +11,7 @@ from lsgm.evaluation.parts import Result
 from lsgm.evaluation.subject import EvaluationRun
 from lsgm.reports import plots
 from lsgm.reports.page import Figure, Section
+from lsgm.streams import Use, stream
 
 NUM_SHOWN, COLUMNS = 96, 16
 NUM_PAIRS = 24
@@ -52,7 +53,7 @@ def _reconstructions(run: EvaluationRun) -> Figure:
     decoded = jax.jit(model.reconstruct)(
         subject.params,
         subject.mutables,
-        jax.random.key(run.seed),
+        stream(run.seed, Use.RECONSTRUCTIONS),
         x,
     )
     real = np.asarray(model.vae.likelihood.shown(x))

@@ -1,12 +1,11 @@
 """A prior on points of the plane, looked at: samples over data, and its score."""
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure as Canvas
 
 from lsgm.data.views import PlaneView
 from lsgm.evaluation.measures.base import Measure, Needs, require_positive
@@ -14,6 +13,9 @@ from lsgm.evaluation.parts import Result
 from lsgm.evaluation.subject import EvaluationRun
 from lsgm.reports.figures import draw_png
 from lsgm.reports.page import Figure, Section
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
 
 SIDE = 24
 
@@ -75,7 +77,7 @@ class PlanePictures(Measure):
         grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
         fields = [np.asarray(score_on(run, grid, t)) for t in self.times]
 
-        def fill(figure: Canvas) -> None:
+        def fill(figure: "Canvas") -> None:
             places = figure.subplots(1, len(self.times), squeeze=False)[0]
             for axes, t, score in zip(places, self.times, fields, strict=True):
                 length = np.linalg.norm(score, axis=-1)
@@ -100,7 +102,7 @@ def score_on(run: EvaluationRun, points: np.ndarray, t: float) -> jax.Array:
 
 
 def _draw_points(extent: float, real: np.ndarray, drawn: np.ndarray) -> bytes:
-    def fill(figure: Canvas) -> None:
+    def fill(figure: "Canvas") -> None:
         left, right = figure.subplots(1, 2)
         dots = dict(s=3, linewidths=0)
         left.scatter(*real.T, color="C5", **dots)

@@ -13,6 +13,7 @@ from lsgm.evaluation.subject import EvaluationRun
 from lsgm.reports.ledger import Reproduced
 from lsgm.reports.page import Metric
 from lsgm.statistics.estimate import Estimate
+from lsgm.streams import Use, stream
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,13 +37,13 @@ class SamplingCost(Measure):
         """Calls of the evaluation's samples, and seconds of batches of their own."""
         subject, generated = run.generator, run.generated
         num, model = subject.settings.batch_size, subject.model
-        key = jax.random.key(run.seed)
+        key, rest_key = jax.random.split(stream(run.seed, Use.SAMPLING_COST))
         latents = jax.jit(
             lambda key: model.prior.sample(
                 subject.params, subject.mutables, key, (num, *model.vae.prior_shape)
             )
         )
-        rest = model.rest_latents(key, num)
+        rest = model.rest_latents(rest_key, num)
         decode = jax.jit(
             lambda z0: model.decode(subject.params, subject.mutables, z0, rest)
         )

@@ -1,6 +1,8 @@
 """Walks: the ODE there and back, ends that are the data, the same each time."""
 
 import functools
+import types
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,8 @@ from PIL import Image
 from lsgm.data.views import ImageView
 from lsgm.evaluation import walks
 from lsgm.evaluation.measures.exploration import Exploration
+from lsgm.evaluation.settings import Evaluation
+from lsgm.evaluation.subject import EvaluationRun, Subject
 from lsgm.model import LatentModel
 from lsgm.samplers.probability_flow import ProbabilityFlow
 from tests import small
@@ -95,3 +99,48 @@ def test_gif_holds_the_frames(tmp_path):
 def test_settings_are_checked(fields):
     with pytest.raises(ValueError, match=next(iter(fields))):
         Exploration(**fields)
+
+
+def _explored(what: str, num: int, monkeypatch) -> np.ndarray:
+    """Walks whose solver, as an adaptive one does, looks at all that it is given."""
+
+    def stand_in(*model) -> walks.Walker:
+        return walks.Walker(
+            encode=lambda x: walks.Code(x, ()),
+            noise=lambda num, key: walks.Code(
+                jax.random.normal(key, (num, small.SIZE, small.SIZE, 1)), ()
+            ),
+            transport=lambda u, start, end: u + jnp.mean(u),
+            perturb=lambda z0, t, eps: z0 + t * eps,
+            decode=lambda code: code.z0,
+        )
+
+    class Held:
+        def eval_batches(self, split, batch_size, num_examples=None):
+            def batch(k):
+                part = slice(k * batch_size, (k + 1) * batch_size)
+                return jax.tree.map(lambda leaf: leaf[part], examples)
+
+            return types.SimpleNamespace(batch=batch)
+
+    monkeypatch.setattr(walks, "walker", stand_in)
+    held: Any = Held()
+    examples, settings = small.batch(32), Evaluation(measures=())
+    subject = Subject(MODEL, {}, {}, held, settings, card={}, records={})
+    walked = Exploration(num=num, times=(0.5,), num_steps=3, num_noises=2)
+    return np.asarray(walked.walk(EvaluationRun(subject, 0), what))
+
+
+@pytest.mark.parametrize("what", ["round_trip", "interpolation", "traversal"])
+def test_a_walk_is_the_same_whatever_the_number(what, monkeypatch):
+    one, many = (_explored(what, num, monkeypatch) for num in (1, 8))
+    assert one.shape[1] == 1 and many.shape[1] == 8
+    np.testing.assert_array_equal(one[:, 0], many[:, 0])
+    assert np.any(many[:, 0] != many[:, 6])
+
+
+def test_a_pair_is_of_neighbours(monkeypatch):
+    pairs = _explored("interpolation", 8, monkeypatch)
+    single = _explored("round_trip", 8, monkeypatch)
+    np.testing.assert_array_equal(pairs[0, :4], single[0, :8:2])
+    np.testing.assert_array_equal(pairs[-1, :4], single[0, 1:8:2])
