@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import math
 import re
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
@@ -10,7 +11,7 @@ import flax.linen as nn
 import pytest
 from ml_collections import ConfigDict, FieldReference, config_dict
 
-from lsgm.config import ConfigError, build, check
+from lsgm.config import ConfigError, build, check, check_name
 
 
 class Shape(abc.ABC):
@@ -191,6 +192,24 @@ HERE = re.escape(__name__)
             "colour.name",
             "= 'gren': allowed are green, red; did you mean 'green'",
         ),
+        ({"width": True}, "width", "= True: expected int$"),
+        ({"sizes": [1, True]}, "sizes", r"expected tuple\[int, ...\]"),
+        ({"fill": True}, "fill", "= True: expected"),
+        # Numbers that are none, wherever they stand.
+        ({"zoom": math.nan}, "zoom", "= nan: expected a finite number$"),
+        ({"zoom": math.inf}, "zoom", "= inf: expected a finite number$"),
+        ({"zoom": 10**400}, "zoom", "expected a finite number$"),
+        ({"width": math.nan}, "width", "= nan: expected a finite number$"),
+        ({"weights": [1.0, -math.inf]}, "weights.1", "= -inf: expected a finite"),
+        ({"rates": {"a": math.nan}}, "rates.a", "= nan: expected a finite number$"),
+        ({"anything": {"a": [math.nan]}}, "anything.a.0", "expected a finite number"),
+        # Pieces without what their field calls.
+        (
+            {"drawable": piece("Colour")},
+            "drawable.target",
+            f"expected.*{HERE}.Drawable.*; it has no draw$",
+        ),
+        ({"paint": piece("Colour")}, "paint.target", "expected.*Callable"),
         # Pieces where there are none, and the other way round.
         ({"width": piece("Square")}, "width.target", "expected int$"),
         ({"sizes": piece("Square")}, "sizes.target", r"expected tuple\[int, ...\]"),
@@ -224,10 +243,14 @@ def test_errors_name_key_value_and_what_is_allowed(fields, key, message):
     [
         (f"{__name__}:Squar", "allowed are .*Square; did you mean 'Square'"),
         (f"{__name__}:Shape", "allowed are .*Square"),
-        (f"{__name__}:NoDataclass", "allowed are Colour, Net, Scene, Square"),
-        (f"{__name__}:piece", "allowed are Colour, Net, Scene, Square"),
+        (f"{__name__}:NoDataclass", "allowed are Colour, Net, Pen, Scene, Square"),
+        (f"{__name__}:piece", "allowed are Colour, Net, Pen, Scene, Square"),
         (f"{__name__}.Square", "expected 'package.module:Class'"),
         (3, "expected 'package.module:Class'"),
+        (".x:Y", "expected 'package.module:Class'"),
+        ("a..b:C", "expected 'package.module:Class'"),
+        ("a.b:1", "expected 'package.module:Class'"),
+        ("tests.raises_on_import:C", "cannot be imported .ZeroDivisionError: division"),
         ("lsgm.sdes.vpsd:VPSDE", "no such module .*did you mean 'vpsde'"),
         ("lsgm.sde.vpsde:VPSDE", "no such module .*did you mean 'sdes'"),
         ("lsmg.sdes.vpsde:VPSDE", "no such module"),
@@ -239,6 +262,31 @@ def test_unknown_targets_name_the_nearest(target, message):
         build(scene(shape={"target": target}))
     assert error.value.key == "shape.target"
     assert re.search(message, str(error.value)), str(error.value)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pen:
+    """Draws, by a field: what a class has of a protocol may be one."""
+
+    draw: int = 0
+
+
+def test_a_piece_with_all_that_a_protocol_asks_for_is_taken():
+    assert build(scene(drawable=piece("Pen"))).drawable == Pen()
+
+
+@pytest.mark.parametrize("name", ["vae", "_a1", "A" * 64])
+def test_names_that_folders_may_have(name):
+    check_name("stages", name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../up", "/abs", "a/b", "a.b", "1a", "a b", "é", "a\n", "A" * 65, 3]
+)
+def test_names_that_are_no_identifiers_are_refused(name):
+    with pytest.raises(ConfigError, match="config.stages = .*expected a name") as error:
+        check_name("stages", name)
+    assert repr(name) in str(error.value)
 
 
 def test_missing_fields_are_listed_in_order():

@@ -1,6 +1,7 @@
 """Every config builds, in full and in small, and wrong ones fail in words."""
 
 import importlib
+import math
 import pathlib
 import time
 
@@ -96,6 +97,25 @@ def test_config_refuses_an_unknown_variant(path):
         ("evaluation.measures.1.num_examples", 501, "'test' holds 500"),
         ("evaluation.monitor_examples", 501, "'validation' holds 500"),
         ("evaluation.num_samples", -1, "at least 1"),
+        ("evaluation.temperature", -1.0, "finite and at least 0"),
+        ("evaluation.temperature", math.nan, "a finite number"),
+        ("seed", -1, "must lie in 0"),
+        ("seed", 2**32, "must lie in 0"),
+        ("seed", True, "expected int"),
+        ("stages.lsgm.num_steps", True, "expected int"),
+        ("stages.lsgm.drop_inactive", math.nan, "a finite number"),
+        ("stages.lsgm.regularization.vae.spectral", math.nan, "a finite number"),
+        ("stages.lsgm.optimizers.vae.lr", math.inf, "a finite number"),
+        ("stages.lsgm.prior.mixing_logit_init", math.nan, "a finite number"),
+        ("stages.lsgm.prior", None, "expected lsgm.priors.base.Prior"),
+        ("stages.lsgm.prior", piece("sdes.vpsde:VPSDE"), "it has no groups, phases"),
+        ("stages.lsgm.prior.network", piece("sdes.vpsde:VPSDE"), "expected .*Module"),
+        ("stages.lsgm.optimizers.vae", piece("training.optim:Ema"), "has no build"),
+        ("vae.network", piece("networks.mlp:MLP"), "network: MLP has no num_outputs"),
+        ("vae.likelihood", piece("sdes.vpsde:VPSDE"), "expected .*Likelihood"),
+        ("evaluation.extractor", piece("training.optim:Ema"), "extractor: Ema has no name, dim"),
+        ("stage_order", ("vae", "vae"), "'vae' is there twice"),
+        ("stage_order", (), "name at least one stage"),
     ],
 )
 def test_impossible_value_names_key_value_and_what_is_allowed(key, value, message):
@@ -110,6 +130,30 @@ def test_impossible_value_names_key_value_and_what_is_allowed(key, value, messag
         experiment.from_config(config)
     assert time.monotonic() - start < 5
     assert error.value.key.split(".")[0] in key
+
+
+@pytest.mark.parametrize(
+    "name", ["../../escaped", "/abs", "a/b", "", "a b", "samples", "1"]
+)
+def test_a_stage_that_would_leave_its_folder_is_refused(name):
+    config = tiny.config().to_dict()
+    config["stages"][name] = config["stages"].pop("lsgm")
+    config["stage_order"] = ("vae", name)
+    with pytest.raises(ConfigError, match="expected a name|choose another") as error:
+        experiment.described(config)
+    assert error.value.key == "stages" and f"= {name!r}" in str(error.value)
+
+
+def test_the_best_state_is_chosen_by_a_split_that_is_there():
+    config = tiny.config().to_dict()
+    config["evaluation"]["selection_split"] = "trian"
+    made = experiment.described(config)
+    experiment.check_data(made)  # nothing is chosen
+    config["evaluation"]["extractor"] = piece("features.classifier:ClassifierFeatures")
+    config["stages"]["lsgm"]["keep_best"] = True
+    with pytest.raises(ConfigError, match="did you mean 'train'") as error:
+        experiment.check_data(experiment.described(config))
+    assert error.value.key == "evaluation.selection_split"
 
 
 def test_unknown_key_is_refused_with_the_nearest_spelling():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 from lsgm.config import ConfigError
 from lsgm.data.pipeline import Data
@@ -9,6 +10,7 @@ from lsgm.evaluation.measures.base import Measure
 from lsgm.features import reference
 from lsgm.features.classifier import Extractor
 from lsgm.features.reference import Reference, Statistics
+from lsgm.hints import missing_members
 from lsgm.reports.ledger import Ledger
 
 
@@ -50,7 +52,7 @@ class Evaluation:
     temperature: float = 1.0
     batch_statistics: bool = False
     recalibration_batches: int = 0
-    extractor: Extractor | None = None
+    extractor: Any = None
     reference_split: str = "test"
     reference: Reference | None = None
     reference_bits: int = 8
@@ -60,6 +62,14 @@ class Evaluation:
     ledger: Ledger | None = None
 
     def __post_init__(self) -> None:
+        if self.extractor is not None:
+            # By class: to ask an object for its provenance reads its weights.
+            cls = type(self.extractor)
+            if absent := missing_members(Extractor, cls):
+                raise ValueError(
+                    f"extractor: {cls.__name__} has no {', '.join(absent)}; expected "
+                    "an extractor such as lsgm.features.inception:InceptionFeatures"
+                )
         for name in (
             "batch_size",
             "num_samples",
@@ -86,8 +96,8 @@ class Evaluation:
                 f"temperature = {self.temperature}: must be finite and at least 0"
             )
 
-    def require_extractor(self) -> Extractor:
-        """The extractor.
+    def require_extractor(self) -> Any:
+        """The ``Extractor``.
 
         Raises:
           ConfigError: none is named.

@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol
 
 import jax.numpy as jnp
 import numpy as np
@@ -28,7 +28,6 @@ from lsgm.typing import Array, Float, Params
 ENOUGH = 10_000
 
 
-@runtime_checkable
 class Extractor(Protocol):
     """Contract, Eq. (1)."""
 
