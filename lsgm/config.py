@@ -23,6 +23,7 @@ from beartype.door import is_bearable
 from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import RequiredValueError
 
+from lsgm.limits import cut
 from lsgm.moved import renew
 
 
@@ -30,7 +31,7 @@ class ConfigError(ValueError):
     """A config that cannot run: names the key, the value, and what is allowed."""
 
     def __init__(self, key: str, value: Any, allowed: str):
-        super().__init__(f"{join('config', key)} = {value!r}: {allowed}")
+        super().__init__(f"{join('config', key)} = {cut(repr(value))}: {allowed}")
         self.key = key
         self._given = (key, value, allowed)
 
