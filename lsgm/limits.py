@@ -24,12 +24,16 @@ class TooLargeError(ValueError):
     """A small file that would unfold to a large one."""
 
 
-def require_ratio(unpacked: int, packed: int) -> None:
+def require_ratio(
+    unpacked: int,
+    packed: int,
+    advice: str = "if it is your own, store it without compression",
+) -> None:
     """Raise a TooLargeError where ``packed`` bytes hold suspiciously many more."""
     if unpacked > max(FREE_BYTES, MAX_RATIO * packed):
         raise TooLargeError(
             f"{packed:,} bytes would unpack to {unpacked:,}, over {MAX_RATIO} times as "
-            "many; if it is your own, store it without compression"
+            f"many; {advice}"
         )
 
 
