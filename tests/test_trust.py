@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from ml_collections import ConfigDict
 
 from lsgm.config import ConfigError, build
 from lsgm.trust import packages_of, require_trusted
@@ -87,7 +88,7 @@ def test_errors_of_long_values_are_short():
 
 def test_packages_of_a_config_are_those_to_trust():
     config = {"a": [FOREIGN, {"target": "also.x:Y"}], "b": OWN}
-    assert packages_of(config) == ("also", "mine")
+    assert packages_of(config) == packages_of(ConfigDict(config)) == ("also", "mine")
     require_trusted(config, packages_of(config))
 
 
