@@ -29,6 +29,7 @@ from typing import Any, get_args
 import numpy as np
 from absl import app, flags, logging
 
+from lsgm.arrays import read_arrays
 from lsgm.config import nearest
 from lsgm.data.errors import DataError
 from lsgm.data.fit import Filter, Fit
@@ -40,6 +41,7 @@ from lsgm.data.sources.arrays import Npz
 from lsgm.data.sources.base import Examples, Source, source_notes
 from lsgm.data.sources.cifar import CIFAR10
 from lsgm.data.sources.idx import IDX
+from lsgm.data.sources.image_file import MAX_PIXELS
 from lsgm.data.sources.image_folder import ImageFolder
 from lsgm.data.sources.image_zip import ImageZip
 from lsgm.data.sources.layout import split_name
@@ -82,6 +84,12 @@ _FLAT = flags.DEFINE_bool(
 )
 _IMAGE_ROOT = flags.DEFINE_string(
     "image_root", "", "Folder of the images that a Parquet file names by their paths."
+)
+_MAX_PIXELS = flags.DEFINE_integer(
+    "max_pixels",
+    MAX_PIXELS,
+    "An encoded image of more pixels is an error: a small file can hold very many.",
+    lower_bound=1,
 )
 _ENLARGE = flags.DEFINE_bool("enlarge", False, "Let --resize make images larger.")
 _NEAR = flags.DEFINE_bool(
@@ -154,7 +162,7 @@ def _in_flags(reason: str) -> str:
             return found.group()
         return f"--{name}" if value == "True" else f"--{name}={value.strip(chr(39))}"
 
-    return re.sub(r"\b([a-z_]+) = (True|'[^']*')", flag, reason)
+    return re.sub(r"\b([a-z_]+) = (True|\d+|'[^']*')", flag, reason)
 
 
 def _prepare() -> None:
@@ -231,7 +239,8 @@ def _source() -> Source:
         raise ValueError(f"--image_root: --from={kind} names no files by paths")
     if kind == "npz":
         return Npz(train=root)
-    given = [flag for flag in (_LABELS, _FLAT, _IMAGE_ROOT) if flag.value]
+    wanted = (_LABELS, _FLAT, _IMAGE_ROOT, _MAX_PIXELS)
+    given = [flag for flag in wanted if flag.value and flag.name in known]
     return KINDS[kind](root=root, **{flag.name: flag.value for flag in given})
 
 
@@ -311,10 +320,10 @@ def _groups() -> np.ndarray | None:
         return None
     if flags.FLAGS["from"].value != "npz":
         raise ValueError("--group_by: an array in the npz, so only --from=npz has any")
-    with np.load(pathlib.Path(str(_ROOT.value)).expanduser()) as file:
-        if _GROUP_BY.value not in file:
-            raise ValueError(f"--group_by={_GROUP_BY.value}: {file.files} are there")
-        return file[_GROUP_BY.value]
+    arrays = read_arrays(pathlib.Path(str(_ROOT.value)).expanduser())
+    if _GROUP_BY.value not in arrays:
+        raise ValueError(f"--group_by={_GROUP_BY.value}: {[*arrays]} are there")
+    return arrays[_GROUP_BY.value]
 
 
 def _fit() -> Fit | None:

@@ -28,13 +28,13 @@ def trusted() -> tuple[str, ...]:
 
 
 def check_config_flag() -> None:
-    """Check the config of ``--config`` where ``configs/resolved.py`` read it.
+    """Check the config of ``--config``, if any, where ``configs/resolved.py`` read it.
 
     Raises:
       lsgm.config.ConfigError: it names a package that no flag trusts.
     """
-    flag = flags.FLAGS["config"]
-    if flag.value is None:
+    flag = flags.FLAGS["config"] if "config" in flags.FLAGS else None
+    if flag is None or flag.value is None:
         return
     path = config_flags.get_config_filename(flag).partition(":")[0]
     if pathlib.Path(path).resolve() == RESOLVED:

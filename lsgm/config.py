@@ -31,6 +31,7 @@ from lsgm.hints import (
     items_of,
     say_missing,
 )
+from lsgm.limits import cut
 from lsgm.moved import renew
 
 
@@ -38,7 +39,7 @@ class ConfigError(ValueError):
     """A config that cannot run: names the key, the value, and what is allowed."""
 
     def __init__(self, key: str, value: Any, allowed: str):
-        super().__init__(f"{join('config', key)} = {value!r}: {allowed}")
+        super().__init__(f"{join('config', key)} = {cut(repr(value))}: {allowed}")
         self.key = key
         self._given = (key, value, allowed)
 

@@ -31,12 +31,17 @@ def require_trusted(
         module = target.partition(":")[0]
         if not any(_is_within(module, package) for package in (OWN, *trust)):
             package = module.partition(".")[0]
+            # The text is another's: what is no name is no advice to paste.
+            advice = (
+                f"if you trust that package, add --trust={package}"
+                if package.isidentifier()
+                else "no package has such a name"
+            )
             raise ConfigError(
                 place,
                 target,
                 f"this config was stored, perhaps by somebody else, and names a class "
-                f"outside of {OWN}, whose import would run code; if you trust that "
-                f"package, add --trust={package}",
+                f"outside of {OWN}, whose import would run code; {advice}",
             )
 
 

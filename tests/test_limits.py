@@ -52,10 +52,7 @@ def test_arrays_come_back(tmp_path, write):
         (header((1,), "|O") + bytes(8), "holds pickled objects, which could run code"),
         (b"", "magic string"),
         (b"\x93NUMPY\x09\x00", "version"),
-        (
-            b"\x93NUMPY\x01\x00\xff\xff" + b"(" * 65535,
-            "header that is damaged or too long",
-        ),
+        (b"\x93NUMPY\x01\x00\xff\xff" + b"(" * 65535, "header that is damaged"),
     ],
 )
 def test_arrays_that_declare_other_than_they_hold(tmp_path, content, words):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from ml_collections import ConfigDict
 
 from lsgm.config import ConfigError, build
 from lsgm.trust import packages_of, require_trusted
@@ -73,9 +74,21 @@ def test_what_only_resembles_our_own_is_refused(target):
         require_trusted({"sde": {"target": target}})
 
 
+@pytest.mark.parametrize("name", ["$(touch x)", "a b", "\x1b[31m", "x; y", ""])
+def test_what_is_no_name_is_not_advised_to_paste(name):
+    with pytest.raises(ConfigError, match="no package has such a name") as error:
+        require_trusted({"target": f"{name}:X"})
+    assert "--trust" not in str(error.value) and "\x1b" not in str(error.value)
+
+
+def test_errors_of_long_values_are_short():
+    for value in ("x" * 10**5, tuple(range(10**5))):
+        assert len(str(ConfigError("key", value, "expected int"))) < 1100
+
+
 def test_packages_of_a_config_are_those_to_trust():
     config = {"a": [FOREIGN, {"target": "also.x:Y"}], "b": OWN}
-    assert packages_of(config) == ("also", "mine")
+    assert packages_of(config) == packages_of(ConfigDict(config)) == ("also", "mine")
     require_trusted(config, packages_of(config))
 
 

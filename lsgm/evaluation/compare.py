@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from lsgm.arrays import read_arrays
 from lsgm.config import ConfigError, locate
 from lsgm.evaluation import parts
 from lsgm.evaluation.evaluate import CARD, MEASURES
@@ -97,9 +98,8 @@ def read(folder: pathlib.Path, trust: Sequence[str] = ()) -> Evaluated:
     values: dict[str, np.ndarray] = {}
     if (folder / "per_example.npz").is_file():
         try:
-            with np.load(folder / "per_example.npz") as file:
-                values = {name: file[name] for name in file.files}
-        except parts.DAMAGE as error:
+            values = read_arrays(folder / "per_example.npz")
+        except (OSError, ValueError) as error:
             message = (
                 f"{folder / 'per_example.npz'} is damaged; evaluate that run again"
             )

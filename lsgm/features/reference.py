@@ -11,13 +11,13 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-import zipfile
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import lsgm
+from lsgm.arrays import read_arrays
 from lsgm.config import ConfigError
 from lsgm.data.images import require_images
 from lsgm.data.pipeline import Data
@@ -146,10 +146,10 @@ def read(path: pathlib.Path) -> Statistics:
     if not path.is_file():
         raise ConfigError(KEY, str(path), f"no such file; {remake}")
     try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            record = json.loads(file[RECORD].tobytes())
-            arrays = {name: file[name] for name in ARRAYS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        found = read_arrays(path)
+        record = json.loads(found[RECORD].tobytes())
+        arrays = {name: found[name] for name in ARRAYS}
+    except (OSError, ValueError, KeyError) as error:
         message = f"damaged, or no reference statistics ({error}); {remake}"
         raise ConfigError(KEY, str(path), message) from error
     if record.get("version") != VERSION:

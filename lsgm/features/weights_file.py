@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from lsgm.arrays import read_arrays
 from lsgm.files import write_arrays, write_file
 from lsgm.typing import Params
 
@@ -69,8 +70,11 @@ def read(path: pathlib.Path) -> Params:
             f"records {provenance['sha256']}; fetch the file again, or train it "
             f"anew with `{provenance['command']}`"
         )
-    with np.load(path) as file:
-        flat = {k: jnp.asarray(file[k], jnp.float32) for k in file.files}
+    try:
+        arrays = read_arrays(path)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: {error}") from error
+    flat = {name: jnp.asarray(array, jnp.float32) for name, array in arrays.items()}
     return unflatten_dict(flat, sep=".")
 
 

@@ -37,6 +37,7 @@ import numpy as np
 from lsgm.interop.pickle_cost import MAX_NODES, require_cheap
 from lsgm.limits import (
     TooLargeError,
+    cut,
     require_archive_ratio,
     require_ratio,
     shorten,
@@ -152,7 +153,7 @@ def _guard(path: pathlib.Path, read: Callable[[], Any]) -> Any:
         raise FileError(f"{path} is refused: {error}") from error
     except Exception as error:  # A damaged pickle raises anything.
         kind = type(error).__name__
-        raise FileError(f"{path} is damaged: {kind}: {str(error)[:300]}") from error
+        raise FileError(f"{path} is damaged: {kind}: {cut(str(error))}") from error
 
 
 class _Unpickler(pickle.Unpickler):
@@ -190,7 +191,8 @@ class _Unpickler(pickle.Unpickler):
                 return lambda dtype, data: _number(dtype, data)
             case "_codecs", "encode":
                 return lambda text, encoding: _bytes(text, encoding)
-        raise FileError(f"it names {f'{module_name}.{global_name}'[:200]}")
+        name = f"{module_name}.{global_name}"
+        raise FileError(f"it names {cut(name if name.isprintable() else repr(name))}")
 
     def persistent_load(self, pid: Any) -> Storage:
         match pid:

@@ -19,6 +19,7 @@ which the next update overwrites, are not read behind its back.
 import contextlib
 import importlib.metadata
 import json
+import math
 import pathlib
 import platform
 import shutil
@@ -32,6 +33,7 @@ import numpy as np
 
 import lsgm
 from lsgm.files import read_object, write_file
+from lsgm.limits import TooLargeError, require_ratio
 from lsgm.terminal import warn
 from lsgm.training import integrity
 from lsgm.training.integrity import CheckpointError, CorruptError
@@ -295,6 +297,7 @@ def read(folder: pathlib.Path, fields: Iterable[str]) -> dict[str, Any]:
             kind = CorruptError if absent & indexed else CheckpointError
             raise kind(f"{folder} has no {', '.join(sorted(absent))}")
         wanted = {field: stored[field] for field in fields}
+        _require_stored(folder, wanted)
         how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
         args = ocp.args.PyTreeRestore(wanted, restore_args=how, partial_restore=True)
         tree = handler.restore(path, args=args)
@@ -306,6 +309,21 @@ def read(folder: pathlib.Path, fields: Iterable[str]) -> dict[str, Any]:
     integrity.compare_names(folder, index, fields, set(arrays))
     integrity.verify(folder, index, arrays)
     return tree
+
+
+def _require_stored(folder: pathlib.Path, wanted: Any) -> None:
+    """Refuse arrays that declare far more than is stored: a chunk that is not there
+    would be filled up."""
+    sizes = (
+        math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize
+        for leaf in jax.tree.leaves(wanted)
+    )
+    files = (folder / "state").resolve().rglob("*")
+    stored = sum(path.stat().st_size for path in files if path.is_file())
+    try:
+        require_ratio(sum(sizes), stored, "nothing of it is read")
+    except TooLargeError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
 
 
 def _restore(folder: pathlib.Path, abstract: TrainState) -> Snapshot:

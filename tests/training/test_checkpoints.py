@@ -17,6 +17,7 @@ import optax
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from lsgm import limits
 from lsgm.training import checkpoints
 from lsgm.training.checkpoints import CheckpointError, Checkpoints
 from lsgm.training.state import TrainState, create
@@ -437,3 +438,19 @@ def test_taken_checkpoint_describes_its_new_run(tmp_path):
     checkpoints.replace_config(tmp_path / "5", {"seed": 9})
     assert checkpoints.describe(tmp_path / "5")["config"] == {"seed": 9}
     assert restore(tmp_path).meta["step"] == 5
+
+
+def test_arrays_that_are_hardly_stored_are_not_read(tmp_path, monkeypatch):
+    """A chunk that is not there would be filled up, however large it is said to be."""
+    save(tmp_path, 1)
+    (tmp_path / "zeros").mkdir()
+    state = new_state().replace(params={"vae": {"kernel": jnp.zeros(2**22)}})
+    with Checkpoints(tmp_path / "zeros") as opened:
+        opened.save(state, META)
+    read, zeros = checkpoints.read, tmp_path / "zeros" / "0"
+    assert not read(zeros, ("params",))["params"]["vae"]["kernel"].any()
+    monkeypatch.setattr(limits, "FREE_BYTES", 2**12)
+    assert read(tmp_path / "1", ("params",))
+    with pytest.raises(CheckpointError, match="would unpack to 16,777,216") as error:
+        read(zeros, ("params",))
+    assert type(error.value) is CheckpointError  # not damage, to be set aside

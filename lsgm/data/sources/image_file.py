@@ -1,8 +1,9 @@
 """Encoded images to pixels, alike wherever the bytes come from.
 
 Turned as their EXIF orientation says; transparent pixels become white; grey files
-give one channel, all others three. Refused is what Pillow would cut in silence: more
-than 8 bits per channel, more than one frame.
+give one channel, all others three. Refused is what Pillow would cut in silence, more
+than 8 bits per channel or more than one frame, and what is far larger than its file:
+a PNG of 174 kB may hold 179 million pixels, and take 3.2 GB to decode.
 """
 
 import io
@@ -39,6 +40,8 @@ DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 DEEP_ROWS = re.compile(r";16[BLN]")
 EXIF_ORIENTATION = 0x0112
 HEAD_BYTES = 2**16
+# 8192 x 8192, which takes about 1 GB to decode. Pillow itself stops at 179 million.
+MAX_PIXELS = 2**26
 
 
 def jpeg2000_bits(head: bytes) -> int:
@@ -59,25 +62,36 @@ class Opened:
     """A file, or its bytes, as a Pillow image; what goes wrong while it is open names
     the file."""
 
-    def __init__(self, file: pathlib.Path | bytes, name: str):
+    def __init__(self, file: pathlib.Path | bytes, name: str, max_pixels: int):
         self.file = io.BytesIO(file) if isinstance(file, bytes) else file
-        self.name = name
+        self.name, self.max_pixels = name, max_pixels
         # Stored text is never taken for the path of a file.
         if not isinstance(file, pathlib.Path | bytes):
             message = f"holds {type(file).__name__}, not the bytes of an image"
             raise DataError("root", name, message)
 
     def __enter__(self) -> Image.Image:
+        if isinstance(self.file, pathlib.Path) and not self.file.is_file():
+            raise self._unreadable(FileNotFoundError("no such file, or no regular one"))
         try:
             self.image = Image.open(self.file, formats=tuple(FORMATS))
         except Exception as error:
             raise self._unreadable(error) from error
         try:
+            self._refuse_large()
             self._refuse_cuts()
         except Exception as error:
             self.image.close()
             raise self._unreadable(error) from error
         return self.image
+
+    def _refuse_large(self) -> None:
+        width, height = self.image.size
+        if width * height > self.max_pixels:
+            raise ValueError(
+                f"{width} x {height} pixels are more than max_pixels = "
+                f"{self.max_pixels}; raise it if the image is right"
+            )
 
     def _refuse_cuts(self) -> None:
         """Raise a ValueError for what would lose bits or frames."""
@@ -116,14 +130,16 @@ class Opened:
         return DataError("root", self.name, f"unreadable image: {error}")
 
 
-def pixels(file: pathlib.Path | bytes, name: str) -> UInt8[np.ndarray, "h w c"]:
+def pixels(
+    file: pathlib.Path | bytes, name: str, max_pixels: int = MAX_PIXELS
+) -> UInt8[np.ndarray, "h w c"]:
     """The decoded image.
 
     Raises:
-      DataError: unreadable, more than 8 bits per channel, or several frames; names
-        the file.
+      DataError: unreadable, larger than ``max_pixels``, more than 8 bits per channel,
+        or several frames; names the file.
     """
-    with Opened(file, name) as image:
+    with Opened(file, name, max_pixels) as image:
         mode = _mode(image)
         image = ImageOps.exif_transpose(image)
         if image.has_transparency_data:
@@ -133,13 +149,15 @@ def pixels(file: pathlib.Path | bytes, name: str) -> UInt8[np.ndarray, "h w c"]:
         return array[..., None] if mode == "L" else array
 
 
-def shape(file: pathlib.Path | bytes, name: str) -> tuple[int, int, int]:
+def shape(
+    file: pathlib.Path | bytes, name: str, max_pixels: int = MAX_PIXELS
+) -> tuple[int, int, int]:
     """(h, w, c) of the decoded image, from its header alone.
 
     Raises:
       DataError: as ``pixels``.
     """
-    with Opened(file, name) as image:
+    with Opened(file, name, max_pixels) as image:
         width, height = image.size
         # Orientations 5 to 8 lie on their side.
         if image.getexif().get(EXIF_ORIENTATION, 1) > 4:

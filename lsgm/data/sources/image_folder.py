@@ -17,6 +17,7 @@ import numpy as np
 from lsgm.data.errors import DataError
 from lsgm.data.sources import image_file, tree
 from lsgm.data.sources.base import require_split
+from lsgm.data.sources.image_file import MAX_PIXELS
 from lsgm.data.sources.layout import (
     HINT,
     SPLITS,
@@ -54,6 +55,7 @@ class ImageFolder:
       root: the folder; ``~`` is expanded.
       labels: the sub-folder of the split that a file lies in is its class.
       flat: there are no folders of splits; all of ``root`` is split "train".
+      max_pixels: an encoded image of more is an error.
     """
 
     prepared: ClassVar[bool] = False
@@ -61,6 +63,7 @@ class ImageFolder:
     root: str
     labels: bool = False
     flat: bool = False
+    max_pixels: int = dataclasses.field(default=MAX_PIXELS, repr=False)
 
     def splits(self) -> tuple[str, ...]:
         if self.flat:
@@ -86,6 +89,7 @@ class ImageFolder:
         return FolderExamples(
             paths=tuple(os.path.join(self._folder, path) for path in paths),
             labels=self._labels(paths) if self.labels else None,
+            max_pixels=self.max_pixels,
         )
 
     def classes(self) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ import numpy as np
 from lsgm.data.errors import DataError
 from lsgm.data.sources import image_file, tree
 from lsgm.data.sources.base import require_split
+from lsgm.data.sources.image_file import MAX_PIXELS
 from lsgm.data.sources.layout import (
     HINT,
     SPLITS,
@@ -34,6 +35,7 @@ from lsgm.data.sources.layout import (
     without_common_folder,
 )
 from lsgm.data.sources.stored import StoredExamples
+from lsgm.limits import TooLargeError, require_ratio
 
 DAMAGED = (
     zipfile.BadZipFile,
@@ -59,8 +61,10 @@ class ZipExamples(StoredExamples):
     def stored(self, i: int) -> bytes:
         archive, name = self.members[i]
         try:
+            about = opened(archive).getinfo(name)
+            require_ratio(about.file_size, about.compress_size)
             return opened(archive).read(name)
-        except DAMAGED as error:
+        except (*DAMAGED, TooLargeError) as error:
             message = f"unreadable: {error}"
             raise DataError("root", self.name(i), message) from error
 
@@ -76,6 +80,7 @@ class ImageZip:
       root: the zip, or the folder; ``~`` is expanded.
       labels: the sub-folder of the split that a file lies in is its class.
       flat: there are no folders of splits; everything is split "train".
+      max_pixels: an encoded image of more is an error.
     """
 
     prepared: ClassVar[bool] = False
@@ -83,6 +88,7 @@ class ImageZip:
     root: str
     labels: bool = False
     flat: bool = False
+    max_pixels: int = dataclasses.field(default=MAX_PIXELS, repr=False)
 
     def splits(self) -> tuple[str, ...]:
         if self.flat:
@@ -103,7 +109,11 @@ class ImageZip:
         if self.labels:
             paths = [path for path, _ in below]
             labels = class_numbers(paths, self.classes(), f"{self.root}/{split}")
-        return ZipExamples(members=tuple(m for _, m in below), labels=labels)
+        return ZipExamples(
+            members=tuple(member for _, member in below),
+            labels=labels,
+            max_pixels=self.max_pixels,
+        )
 
     def classes(self) -> tuple[str, ...]:
         """Names of the classes: the same numbers in every split."""

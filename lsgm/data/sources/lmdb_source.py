@@ -21,6 +21,7 @@ import numpy as np
 from lsgm.data.errors import DataError
 from lsgm.data.sources import image_file
 from lsgm.data.sources.base import require_split
+from lsgm.data.sources.image_file import MAX_PIXELS
 from lsgm.data.sources.layout import HINT, files_by_split, holder_notes
 from lsgm.data.sources.stored import StoredExamples
 from lsgm.optional import MissingExtra, require
@@ -64,12 +65,14 @@ class LMDB:
     Attributes:
       root: a data base, or a folder of some; ``~`` is expanded.
       flat: names say no split; everything is split "train".
+      max_pixels: an encoded image of more is an error.
     """
 
     prepared: ClassVar[bool] = False
 
     root: str
     flat: bool = False
+    max_pixels: int = dataclasses.field(default=MAX_PIXELS, repr=False)
 
     def splits(self) -> tuple[str, ...]:
         return tuple(self._files())
@@ -84,7 +87,7 @@ class LMDB:
         if not entries:
             raise DataError("root", self.root, "holds no entry")
         raw = frozenset(path for path, found in keys.items() if _is_raw(path, found))
-        return LMDBExamples(entries=tuple(entries), raw=raw)
+        return LMDBExamples(entries=tuple(entries), raw=raw, max_pixels=self.max_pixels)
 
     def notes(self) -> list[str]:
         """What lies below the root and is not read, in words."""

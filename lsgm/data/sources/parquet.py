@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from lsgm.data.errors import DataError
 from lsgm.data.sources.base import require_split
+from lsgm.data.sources.image_file import MAX_PIXELS
 from lsgm.data.sources.labels import class_numbers_by_row
 from lsgm.data.sources.layout import HINT, files_by_split, holder_notes
 from lsgm.data.sources.stored import StoredExamples
@@ -93,6 +94,7 @@ class Parquet:
       flat: file names say no split; everything is split "train".
       image_root: the folder that paths in the image column lead into, where the
         column holds paths instead of bytes; empty refuses paths.
+      max_pixels: an encoded image of more is an error.
     """
 
     prepared: ClassVar[bool] = False
@@ -101,6 +103,7 @@ class Parquet:
     labels: bool = False
     flat: bool = False
     image_root: str = ""
+    max_pixels: int = dataclasses.field(default=MAX_PIXELS, repr=False)
 
     def splits(self) -> tuple[str, ...]:
         return tuple(self._files())
@@ -119,6 +122,7 @@ class Parquet:
             column=_image_column(heads),
             labels=_labels(heads) if self.labels else None,
             image_root=self.image_root,
+            max_pixels=self.max_pixels,
         )
 
     def notes(self) -> list[str]:

@@ -1,6 +1,7 @@
 """Examples of which each is stored by itself, as a file or the bytes of one."""
 
 import abc
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -10,6 +11,7 @@ from lsgm.data.sources import image_file
 from lsgm.data.sources.labels import class_number
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class StoredExamples(abc.ABC):
     """All that a kind of storage has to say is where example ``i`` lies.
 
@@ -17,9 +19,11 @@ class StoredExamples(abc.ABC):
 
     Attributes:
       labels: [n], or None where there are none.
+      max_pixels: an encoded image of more is an error.
     """
 
     labels: np.ndarray | None
+    max_pixels: int = image_file.MAX_PIXELS
 
     @abc.abstractmethod
     def __len__(self) -> int: ...
@@ -39,7 +43,7 @@ class StoredExamples(abc.ABC):
     def __getitem__(self, i: int) -> dict[str, Any]:
         stored = self.stored(i)
         if not isinstance(stored, np.ndarray):
-            stored = image_file.pixels(stored, self.name(i))
+            stored = image_file.pixels(stored, self.name(i), self.max_pixels)
         if self.labels is None:
             return {"image": stored}
         return {"image": stored, "label": class_number(self.labels[i])}
@@ -48,6 +52,6 @@ class StoredExamples(abc.ABC):
         """(h, w, c), of encoded images from the header alone."""
         stored = self.stored(i)
         if not isinstance(stored, np.ndarray):
-            return image_file.shape(stored, self.name(i))
+            return image_file.shape(stored, self.name(i), self.max_pixels)
         h, w, c = stored.shape
         return h, w, c

@@ -26,6 +26,7 @@ from google.protobuf.message import DecodeError
 from lsgm.data.errors import DataError
 from lsgm.data.sources import tf_example
 from lsgm.data.sources.base import require_split
+from lsgm.data.sources.image_file import MAX_PIXELS
 from lsgm.data.sources.labels import class_number
 from lsgm.data.sources.layout import HINT, files_by_split, holder_notes
 from lsgm.data.sources.stored import StoredExamples
@@ -92,6 +93,7 @@ class TFRecord:
       labels: read ``label`` or ``image/class/label`` too, which costs a pass over
         the data when a split is opened.
       flat: file names say no split; everything is split "train".
+      max_pixels: an encoded image of more is an error.
     """
 
     prepared: ClassVar[bool] = False
@@ -99,6 +101,7 @@ class TFRecord:
     root: str
     labels: bool = False
     flat: bool = False
+    max_pixels: int = dataclasses.field(default=MAX_PIXELS, repr=False)
 
     def splits(self) -> tuple[str, ...]:
         return tuple(self._files())
@@ -115,6 +118,7 @@ class TFRecord:
             offsets=np.concatenate(spans)[:, 0],
             lengths=np.concatenate(spans)[:, 1],
             labels=None,
+            max_pixels=self.max_pixels,
         )
         if not len(examples):
             raise DataError("root", self.root, "holds no record")
