@@ -8,7 +8,12 @@ channel: the geometric mixture
 p(u_t) ~ N(0, I)^(1-a) p'(u_t)^a. Only r is ever formed, so nothing cancels where
 latents are nearly Normal. Without mixing, a = 1.
 
-Source: LSGM, arXiv 2106.05931, section 3.2 (mixed score), Eq. 8 (objective).
+CLD's published mixed score adds a base to the network instead, without logits:
+
+    eps_theta = base_eps + eps'.                                           (2)
+
+Sources: LSGM, arXiv 2106.05931, section 3.2 (mixed score), Eq. 8 (objective); CLD, arXiv
+2112.07068, section 3.2 (2).
 """
 
 import jax
@@ -29,6 +34,13 @@ def mixed_residual(
     if mixing_logit is None:
         return residual
     return jax.nn.sigmoid(mixing_logit)[None, None, None] * residual
+
+
+def added_residual(
+    sde: SDE, eps_prime: Float[Array, "b h w c"], u: Float[Array, "b h w s"], t: Time
+) -> Float[Array, "b h w c"]:
+    """r of Eq. (2)."""
+    return sde.base_eps(u, t) - sde.normal_eps(u, t) + eps_prime
 
 
 def squared_error(sde: SDE, eps: State, residual: Noise, u: State, t: Time) -> Noise:
