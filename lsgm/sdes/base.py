@@ -158,6 +158,11 @@ class SDE(abc.ABC):
         """-log nu, with nu the variance of z_0's best unbiased estimate from u_t
         alone; log(alpha^2 / sigma^2) for scalar processes."""
 
+    def target_spread(self, t: Time) -> Time:
+        """Standard deviation of what plain denoising score matching, which draws all
+        of u_0, adds to the target of Eq. (3), in units of its noise."""
+        return jnp.zeros_like(t)
+
     @abc.abstractmethod
     def estimate(self, u: State, t: Time, residual: Noise) -> Clean:
         """E[z_0 | u_t], as the predictor of Eq. (4) has it."""

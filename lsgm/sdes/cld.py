@@ -188,6 +188,15 @@ class CLD(SDE):
     def log_snr(self, t: Time) -> Time:
         return -jnp.log(self.data_noise(t))
 
+    def target_spread(self, t: Time) -> Time:
+        """(l_0 / l)^2 - 1 is its square, l_0 the scale given the velocity at t = 0 too:
+        the target of that is Normal around the other one. Without ``added_var``."""
+        y = self.elapsed(t)
+        p, k, d = differences(y)
+        start = self.gamma * jnp.exp(-y)
+        excess = start * (p * k - d / 4) / (d * (y * p + start / 4))
+        return jnp.sqrt(excess)
+
     def estimate(self, u: State, t: Time, residual: Noise) -> Clean:
         """Eq. (8) as the estimate for Normal data, and what the residual adds."""
         at, (x, v) = self._kernel(t), _split(u)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lsgm.objectives.time_sampling import Importance
+from lsgm.objectives.time_sampling import Importance, Proportional
 from lsgm.objectives.weighting import (
     LikelihoodWeighting,
     Rescaled,
@@ -114,6 +114,32 @@ def test_likelihood_weight_integrates_to_the_log_determinant(x64):
     expected = 0.5 * (log_det[0] - log_det[1]) + 1 / 0.25 * 4 * (1 - 1e-3)
     np.testing.assert_allclose(integral, expected, rtol=1e-9)
     assert integral == pytest.approx(24.6, abs=0.05)
+
+
+def test_times_in_proportion_to_the_likelihood_weight(x64):
+    """C(t) is their distribution function; 1 / density is Z over the weight."""
+    sampler = Proportional(weighting=LikelihoodWeighting(), t_min=1e-3)
+    rho = jnp.linspace(0, 1, 11)
+    t, density = sampler.times(SDE, rho)
+
+    def closed(time):
+        log_det = np.linalg.slogdet(covariance(SDE, jnp.array([time])))[1]
+        return 0.5 * log_det + 4 * 4 * float(time)
+
+    ends = closed(1e-3), closed(1.0)
+    found = [(closed(time) - ends[0]) / (ends[1] - ends[0]) for time in t]
+    np.testing.assert_allclose(found, rho, atol=1e-6)
+    total = LikelihoodWeighting()(SDE, t) / density
+    np.testing.assert_allclose(total, ends[1] - ends[0], rtol=1e-9)
+
+
+def test_plain_score_matching_has_the_noisier_target(x64):
+    """Its scale, given the velocity too, is that of gamma = 0."""
+    t = jnp.asarray(np.geomspace(1e-6, 1, 30))
+    given = dataclasses.replace(SDE, gamma=1e-13)
+    ratio = given.score_scale(t) / SDE.score_scale(t)
+    np.testing.assert_allclose(SDE.target_spread(t) ** 2, ratio**2 - 1, atol=1e-6)
+    assert float(ratio[0]) == pytest.approx((4 / 3) ** 0.5, rel=1e-4)
 
 
 @pytest.mark.parametrize(
