@@ -1,4 +1,9 @@
-"""A published run in PyTorch's file: its weights, averages, arguments and step."""
+"""A published run in PyTorch's file: its weights, averages, arguments and step.
+
+Files of LSGM have a VAE, and the prior's averages in an optimiser. Files of CLD have
+one network and a list of averages, in the order of its trained parameters; they have
+no arguments.
+"""
 
 import pathlib
 from collections.abc import Mapping
@@ -7,7 +12,9 @@ from typing import Any
 from lsgm.interop.torch_file import FileError, open_file
 
 # Fixed parameters, which are counted among the others and not averaged.
-FIXED = ("temb_fun.w",)
+FIXED = ("temb_fun.w", "all_modules.0.W")
+# What data-parallel training puts before each name.
+WRAPPER = "module."
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:
@@ -21,8 +28,13 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     """
     file = open_file(path)
     content = file.content
+    if isinstance(content, Mapping) and {"model", "ema"} <= content.keys():
+        return _read_network(path, file)
     if not isinstance(content, Mapping) or "vae_state_dict" not in content:
-        raise FileError(f"{path} has no vae_state_dict: no checkpoint of LSGM")
+        raise FileError(
+            f"{path} has no vae_state_dict, and no model and ema: no checkpoint of "
+            "LSGM or CLD"
+        )
     prior, averaged = content.get("dae_state_dict"), None
     if prior is not None and "dae_optimizer" in content:
         averaged = file.arrays(average(prior, content["dae_optimizer"]))
@@ -63,3 +75,33 @@ def average(state: Mapping[str, Any], optimizer: Mapping[str, Any]) -> dict[str,
                 f"average of {name} has shape {shape}, expected {tuple(tensor.shape)}"
             )
     return found
+
+
+def _read_network(path: pathlib.Path, file: Any) -> dict[str, Any]:
+    """Fields of a run of CLD."""
+    content = file.content
+    prior = file.arrays(
+        {name.removeprefix(WRAPPER): x for name, x in content["model"].items()}
+    )
+    if "shadow_params" not in content["ema"]:
+        raise FileError(f"{path}: its ema has no shadow_params")
+    averages = content["ema"]["shadow_params"]
+    trained = [name for name in prior if name not in FIXED]
+    if len(averages) != len(trained):
+        raise FileError(
+            f"{path}: {len(averages)} averages for {len(trained)} trained parameters"
+        )
+    found = prior | file.arrays(dict(zip(trained, averages, strict=True)))
+    for name, tensor in prior.items():
+        if found[name].shape != tensor.shape:
+            raise FileError(
+                f"{path}: average of {name} has shape {found[name].shape}, expected "
+                f"{tensor.shape}"
+            )
+    return {
+        "vae": None,
+        "prior": prior,
+        "average": found,
+        "args": {},
+        "step": int(content.get("step", 0)),
+    }
