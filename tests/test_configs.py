@@ -14,7 +14,8 @@ from lsgm.runs import experiment
 from tests import tiny
 
 ROOT = pathlib.Path(__file__).parents[1]
-HELPERS = ("__init__", "common", "paper", "pieces", "recipe", "resolved", "twin")
+HELPERS = ("__init__", "common", "data_space", "paper", "pieces", "recipe", "resolved")
+HELPERS += ("twin",)
 RUNS = [
     path.relative_to(ROOT)
     for path in sorted((ROOT / "configs").rglob("*.py"))

@@ -54,7 +54,9 @@ def read_args(paths: Sequence[pathlib.Path]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in paths:
         text = path.read_text()
-        found |= json.loads(text) if path.suffix == ".json" else parse_text(text, str(path))
+        found |= (
+            json.loads(text) if path.suffix == ".json" else parse_text(text, str(path))
+        )
     return found
 
 
