@@ -46,8 +46,8 @@ def make(sde, t_min, share=1.0, **fields):
     )
 
 
-def bound(prior, x, num_times=200, order=16):
-    """J of each datum [n]: midpoints of rho, Gauss-Hermite in the noise."""
+def bound(prior, x, num_times=200, order=16, slope=False):
+    """J of each datum [n], or its slope: midpoints of rho, Gauss-Hermite in noise."""
     places, weights = np.polynomial.hermite_e.hermegauss(order)
     eps = np.stack(np.meshgrid(places, places), -1).reshape(-1, 2)
     share = np.outer(weights, weights).ravel() / weights.sum() ** 2
@@ -63,7 +63,8 @@ def bound(prior, x, num_times=200, order=16):
         ).cross_entropy
         return jnp.sum(found.ravel() * jnp.asarray(np.tile(share, num_times)))
 
-    return np.asarray(jax.jit(jax.vmap(of), compiler_options=QUICK)(x)) / num_times
+    each = jax.vmap(jax.grad(of) if slope else of)
+    return np.asarray(jax.jit(each, compiler_options=QUICK)(x)) / num_times
 
 
 @pytest.mark.parametrize("gamma", [0.04, 1.0])
@@ -75,6 +76,15 @@ def test_bound_is_the_density_of_an_exact_score(x64, gamma, t_min):
     model = AnyMixture(prior.sde, prior.network.mixture.centres, 0.1 + 2 * nu)
     excess = bound(prior, jnp.asarray(POINTS)) + model.log_density(POINTS)
     assert np.all(excess > -1e-4) and np.all(excess < 3e-4 + 20 * nu)
+
+
+def test_slope_of_the_bound_is_that_of_the_density(x64):
+    """What an encoder receives, by way of positions and velocities."""
+    prior = make(CLD(), 1e-3)
+    found = bound(prior, jnp.asarray(POINTS), slope=True)
+    log_density, step = prior.network.mixture.log_density, 1e-5
+    rise = log_density(POINTS + step) - log_density(POINTS - step)
+    np.testing.assert_allclose(found, -rise / (2 * step), atol=2e-2)
 
 
 def test_bound_lies_above_the_entropy(x64):

@@ -105,7 +105,7 @@ class Exploration(Measure):
             trips = walks.round_trips(walk, x[a], times, t_end, key)
             return jnp.concatenate([real[a][None], trips])
         first, last = (walk.encode(x[part]) for part in (a, b))
-        walked = walks.interpolate(walk, first, last, self.num_steps, t_end)
+        walked = walks.interpolate(walk, first, last, self.num_steps, t_end, key)
         return jnp.concatenate([real[a][None], walked, real[b][None]])
 
     def _strip(self, run: EvaluationRun, what: str) -> Figure:
