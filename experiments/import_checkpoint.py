@@ -1,19 +1,21 @@
-"""Turn a published LSGM checkpoint into one that sample and evaluate take.
+"""Turn a published checkpoint of LSGM or CLD into one that sample and evaluate take.
 
     python -m experiments.import_checkpoint --from=checkpoint_fid.pt --workdir=runs/lsgm
     python -m experiments.sample --checkpoint=runs/lsgm
+    python -m experiments.import_checkpoint --from=checkpoint.pth --workdir=runs/cld \
+        --args=default_cifar10.txt,specific_cifar10.txt
 
 Reads PyTorch's ``.pt`` (without PyTorch), ``.npz`` and ``.safetensors``; executes
 nothing that is in the file. See ``docs/checkpoints.md``.
 """
 
-import json
 import pathlib
 import sys
 
 from absl import app, flags, logging
 
 from experiments import path_flags
+from lsgm.interop.cld_config import read_args
 from lsgm.runs import exchange
 from lsgm.runs.workdir import WorkdirError
 from lsgm.training.checkpoints import CheckpointError
@@ -25,7 +27,10 @@ _WORKDIR = path_flags.DEFINE_folder(
     "workdir", "A new folder.", writes=True, required=True
 )
 _ARGS = flags.DEFINE_string(
-    "args", None, "JSON file with the run's arguments; default: those in the file."
+    "args",
+    None,
+    "Files with the run's arguments, JSON or lines `name = value`, comma-separated, of "
+    "which later ones replace; default: those in the checkpoint.",
 )
 _PREFIX = flags.DEFINE_string(
     "strip_prefix", "", "What to leave out before every tensor's name: module."
@@ -38,9 +43,9 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
     try:
-        args = (
-            json.loads(pathlib.Path(_ARGS.value).read_text()) if _ARGS.value else None
-        )
+        args = None
+        if _ARGS.value:
+            args = read_args([pathlib.Path(path) for path in _ARGS.value.split(",")])
         folder = exchange.import_file(
             _FROM.value, _WORKDIR.value, args, prefix=_PREFIX.value
         )

@@ -43,6 +43,7 @@ class Use(enum.IntEnum):
     ROUND_TRIP = _TOP - 12
     TRAVERSAL = _TOP - 13
     SAMPLING_COST = _TOP - 14
+    INTERPOLATION = _TOP - 15
 
 
 def fold(key: PRNGKey, use: Use) -> PRNGKey:

@@ -15,7 +15,8 @@ from lsgm.runs import experiment
 from tests import tiny
 
 ROOT = pathlib.Path(__file__).parents[1]
-HELPERS = ("__init__", "common", "paper", "pieces", "recipe", "resolved", "twin")
+HELPERS = ("__init__", "common", "data_space", "paper", "pieces", "recipe", "resolved")
+HELPERS += ("twin",)
 RUNS = [
     path.relative_to(ROOT)
     for path in sorted((ROOT / "configs").rglob("*.py"))
@@ -113,7 +114,11 @@ def test_config_refuses_an_unknown_variant(path):
         ("stages.lsgm.optimizers.vae", piece("training.optim:Ema"), "has no build"),
         ("vae.network", piece("networks.mlp:MLP"), "network: MLP has no num_outputs"),
         ("vae.likelihood", piece("sdes.vpsde:VPSDE"), "expected .*Likelihood"),
-        ("evaluation.extractor", piece("training.optim:Ema"), "extractor: Ema has no name, dim"),
+        (
+            "evaluation.extractor",
+            piece("training.optim:Ema"),
+            "extractor: Ema has no name, dim",
+        ),
         ("stage_order", ("vae", "vae"), "'vae' is there twice"),
         ("stage_order", (), "name at least one stage"),
     ],

@@ -2,7 +2,7 @@ r"""Walks through a trained model: round trips, interpolations, traversals.
 
 ``transport`` solves the probability-flow ODE between any two times; with it
 
-    round trip:     z0 -> z_t ~ q(z_t|z0), by fresh noise -> back to t_end,   (1)
+    round trip:     z0 -> u_t ~ q(u_t|z0), by fresh noise -> back to t_end,   (1)
     interpolation:  z0, z0' -> noise u1, u1' -> slerp -> t_end,               (2)
     traversal:      noises u1, u1', u1'', ... -> slerp -> t_end.              (3)
 
@@ -10,7 +10,8 @@ r"""Walks through a trained model: round trips, interpolations, traversals.
 the way is spherical: N(0, I) in many dimensions lies near a sphere, and a straight line
 between two draws leaves it. Finer scales, Normal under the model, are interpolated
 likewise. Latents of a data point are those at zero noise, the posterior's mean where
-it has no flows.
+it has no flows. States of augmented processes have components beyond the latents:
+those of a data point are drawn at t_end, the same for every data point of a walk.
 
     slerp(a, b, s) = (sin((1 - s) w) a + sin(s w) b) / sin w,  w = angle(a, b). (4)
 
@@ -33,13 +34,15 @@ from lsgm.files import write_file
 from lsgm.model import LatentModel
 from lsgm.samplers.base import require_finite
 from lsgm.samplers.probability_flow import ProbabilityFlow, velocity
-from lsgm.typing import Array, Latent, Params
+from lsgm.sdes.base import SDE
+from lsgm.typing import Array, Params
 
 
 class Code(NamedTuple):
-    """Latents of b images: the prior's, and all other groups."""
+    """Latents of b images: the prior's, or a state that is made of them, and all
+    other groups."""
 
-    z0: Latent
+    z0: Array
     rest: tuple[Array, ...]
 
 
@@ -51,22 +54,32 @@ class Walker(NamedTuple):
       noise: (num, key) -> Code that a walk starts from: noise, or where the prior
         has no diffusion samples of its latents.
       transport: (u, from, to) -> u: the ODE between two times.
-      perturb: (z0, t, eps) -> z_t.
-      decode: Code -> images in [0, 1].
+      decode: Code of z0 -> images in [0, 1].
+      diffusion: the prior's process; None where it has none.
     """
 
     encode: Callable[..., Code]
     noise: Callable[..., Code]
     transport: Callable[..., Array]
-    perturb: Callable[..., Array]
     decode: Callable[..., Array]
+    diffusion: SDE | None
+
+    def lower(self, u: Array) -> Array:
+        """The latents of states."""
+        return u if self.diffusion is None else self.diffusion.lower(u)
+
+    def lift(self, z0: Array, t: float, eps: Array) -> Array:
+        """States at time t with these latents."""
+        if self.diffusion is None:
+            return z0
+        return self.diffusion.lift(z0, jnp.full(z0.shape[:1], t), eps).u
 
 
 def walker(
     model: LatentModel, params: Params, mutables: Params, flow: ProbabilityFlow
 ) -> Walker:
     """The maps of a model, its parameters bound."""
-    encode, transport, perturb, decode = _maps(model, flow)
+    encode, transport, decode = _maps(model, flow)
     own = params, mutables
 
     def carry(u: Array, start: float, end: float) -> Array:
@@ -78,8 +91,8 @@ def walker(
         lambda x: encode(*own, x),
         lambda num, key: _noise(model, *own, num, key),
         carry,
-        lambda z0, t, eps: perturb(z0, jnp.float32(t), eps),
         lambda code: decode(*own, code.z0, code.rest),
+        model.prior.diffusion,
     )
 
 
@@ -101,10 +114,7 @@ def _maps(model: LatentModel, flow: ProbabilityFlow) -> tuple[Callable[..., Any]
         field = velocity(prior.diffusion, prior.residual_fn(params, mutables))
         return flow.solve(lambda u, t, _: field(u, t), u, start, end).y
 
-    def perturb(z0: Array, t: Array, eps: Array) -> Array:
-        return prior.diffusion.perturb(z0, jnp.full(z0.shape[:1], t), eps)
-
-    return tuple(jax.jit(f) for f in (encode, transport, perturb, model.decode))
+    return tuple(jax.jit(f) for f in (encode, transport, model.decode))
 
 
 def slerp(a: Array, b: Array, s: Array) -> Array:
@@ -130,21 +140,30 @@ def round_trips(
     walk: Walker, x: Array, times: tuple[float, ...], t_end: float, key: Any
 ) -> Array:
     """Eq. (1), decoded, for each time: [k b h w c]. The same noise at every time."""
-    code = walk.encode(x)
-    eps = jax.random.normal(key, code.z0.shape)
-    trips = [
-        walk.transport(walk.perturb(code.z0, t, eps), t, t_end)
-        if t > t_end
-        else code.z0
-        for t in times
-    ]
+    code, sde = walk.encode(x), walk.diffusion
+    assert sde is not None
+    eps = jax.random.normal(key, sde.state_shape(code.z0.shape))
+
+    def trip(t: float) -> Array:
+        if t <= t_end:
+            return code.z0
+        u = sde.perturb(code.z0, jnp.full(code.z0.shape[:1], t), eps)
+        return sde.lower(walk.transport(u, t, t_end))
+
+    trips = [trip(t) for t in times]
     return jnp.stack([walk.decode(Code(z0, code.rest)) for z0 in trips])
 
 
-def interpolate(walk: Walker, a: Code, b: Code, num: int, t_end: float) -> Array:
+def interpolate(
+    walk: Walker, a: Code, b: Code, num: int, t_end: float, key: Any
+) -> Array:
     """Eq. (2), decoded: [num b h w c]; its ends are the data points, solved to noise
     and back."""
-    u1, v1 = (walk.transport(code.z0, t_end, 1.0) for code in (a, b))
+    one = jax.random.normal(key, a.z0[:1].shape)
+    eps = jnp.broadcast_to(one, a.z0.shape)
+    u1, v1 = (
+        walk.transport(walk.lift(code.z0, t_end, eps), t_end, 1.0) for code in (a, b)
+    )
     return _between(walk, Code(u1, a.rest), Code(v1, b.rest), num, t_end)
 
 
@@ -154,7 +173,9 @@ def _between(walk: Walker, a: Code, b: Code, num: int, t_end: float) -> Array:
     codes = [jax.tree.map(lambda leaf, i=i: leaf[i], between) for i in range(num)]
     return jnp.stack(
         [
-            walk.decode(code._replace(z0=walk.transport(code.z0, 1.0, t_end)))
+            walk.decode(
+                code._replace(z0=walk.lower(walk.transport(code.z0, 1.0, t_end)))
+            )
             for code in codes
         ]
     )

@@ -36,13 +36,14 @@ class PublishedRun(NamedTuple):
     """What a file of a published run holds.
 
     Attributes:
-      vae, prior: state dictionaries; no prior after the first stage.
+      vae, prior: state dictionaries; no prior after LSGM's first stage, and no VAE
+        in runs of CLD, whose prior is one of the data.
       average: the prior's averaged parameters where ``prior`` holds raw ones.
       args: the run's arguments.
       step: updates made.
     """
 
-    vae: State
+    vae: State | None
     prior: State | None
     average: State | None
     args: dict[str, Any]
@@ -102,7 +103,7 @@ def write(path: pathlib.Path, run: PublishedRun) -> None:
     Raises:
       FileError: another suffix.
     """
-    tensors = {VAE + name: tensor for name, tensor in run.vae.items()}
+    tensors = {VAE + name: tensor for name, tensor in (run.vae or {}).items()}
     tensors |= {PRIOR + name: tensor for name, tensor in (run.prior or {}).items()}
     words = {ARGS: json.dumps(run.args), STEP: json.dumps(run.step)}
     if path.suffix == ".safetensors":

@@ -2,7 +2,8 @@
 
 The published state dict numbers the modules of the network in the order in which
 they run. Ours have names, of which that order is a function: ``module_order``. The
-mixing logit belongs to the same state dict, and to the same parameter group.
+mixing logit belongs to the same state dict, and to the same parameter group. In CLD's
+state dicts random frequencies are a module with a number, the first.
 """
 
 import re
@@ -84,7 +85,11 @@ def network_piece(
 
 
 def read(
-    state: Mapping[str, np.ndarray], template: Mapping, *, fir: bool
+    state: Mapping[str, np.ndarray],
+    template: Mapping,
+    *,
+    fir: bool,
+    numbered: bool = False,
 ) -> dict[str, Any]:
     """Parameters {"network": tree, "mixing_logit": [c]} from a ``dae_state_dict``.
 
@@ -92,19 +97,20 @@ def read(
       template: that tree, of anything that has a shape; without "mixing_logit" for
         a network that was not mixed.
       fir: whether the network resamples with the filter.
+      numbered: whether random frequencies have a number, as in CLD's files.
 
     Raises:
       ValueError: a tensor is missing, left over, or of another shape.
     """
-    return layouts.read(state, entries(template, fir=fir), template)
+    return layouts.read(state, entries(template, fir=fir, numbered=numbered), template)
 
 
-def write(tree: Mapping, *, fir: bool) -> dict[str, np.ndarray]:
+def write(tree: Mapping, *, fir: bool, numbered: bool = False) -> dict[str, np.ndarray]:
     """Inverse of ``read``."""
-    return layouts.write(tree, entries(tree, fir=fir))
+    return layouts.write(tree, entries(tree, fir=fir, numbered=numbered))
 
 
-def entries(tree: Mapping, *, fir: bool) -> list[TensorRule]:
+def entries(tree: Mapping, *, fir: bool, numbered: bool = False) -> list[TensorRule]:
     """Where each tensor stands, in the order of the published state dict."""
     network = tree["network"]
     found = []
@@ -112,8 +118,12 @@ def entries(tree: Mapping, *, fir: bool) -> list[TensorRule]:
         found.append(TensorRule("mixing_logit", ("mixing_logit",), Layout.CHANNEL))
     if "embedding" in network:
         path = ("network", "embedding", "frequencies")
-        found.append(TensorRule("temb_fun.w", path, Layout.ROW))
-    for i, name in enumerate(module_order(network)):
+        if numbered:
+            found.append(TensorRule("all_modules.0.W", path, Layout.SAME))
+        else:
+            found.append(TensorRule("temb_fun.w", path, Layout.ROW))
+    first = int(numbered and "embedding" in network)
+    for i, name in enumerate(module_order(network), first):
         found += _module_entries(name, network[name], f"all_modules.{i}", fir)
     return found
 

@@ -1,4 +1,9 @@
-"""A published run in PyTorch's file: its weights, averages, arguments and step."""
+"""A published run in PyTorch's file: its weights, averages, arguments and step.
+
+Files of LSGM have a VAE, and the prior's averages in an optimiser. Files of CLD have
+one network and a list of averages, in the order of its trained parameters; they have
+no arguments.
+"""
 
 import pathlib
 from collections.abc import Mapping
@@ -9,7 +14,9 @@ from lsgm.interop.torch_file import FileError, Tensor, open_file
 from lsgm.limits import shorten
 
 # Fixed parameters, which are counted among the others and not averaged.
-FIXED = ("temb_fun.w",)
+FIXED = ("temb_fun.w", "all_modules.0.W")
+# What data-parallel training puts before each name.
+WRAPPER = "module."
 
 
 def read(path: pathlib.Path, prefix: str = "") -> dict[str, Any]:
@@ -26,8 +33,13 @@ def read(path: pathlib.Path, prefix: str = "") -> dict[str, Any]:
     """
     file = open_file(path)
     content = file.content
+    if isinstance(content, Mapping) and {"model", "ema"} <= content.keys():
+        return _read_network(path, file, prefix)
     if not isinstance(content, Mapping) or "vae_state_dict" not in content:
-        raise FileError(f"{path} has no vae_state_dict: no checkpoint of LSGM")
+        raise FileError(
+            f"{path} has no vae_state_dict, and no model and ema: no checkpoint of "
+            "LSGM or CLD"
+        )
     vae, prior = (
         _tensors(path, content, name, prefix)
         for name in ("vae_state_dict", "dae_state_dict")
@@ -69,7 +81,7 @@ def _tensors(
 def _step(path: pathlib.Path, step: Any) -> int:
     if type(step) is not int or step < 0:
         found = shorten(step)
-        raise FileError(f"{path}: its global_step is {found}, not a number of updates")
+        raise FileError(f"{path}: its step is {found}, not a number of updates")
     return step
 
 
@@ -107,3 +119,39 @@ def average(state: Mapping[str, Any], optimizer: Any) -> dict[str, Any]:
                 f"average of {name} has shape {shape}, expected {tuple(tensor.shape)}"
             )
     return found
+
+
+def _read_network(path: pathlib.Path, file: Any, prefix: str) -> dict[str, Any]:
+    """Fields of a run of CLD. Its published files have a wrapper's prefix."""
+    names = _names(file.content["model"])
+    if not prefix and names and all(name.startswith(WRAPPER) for name in names):
+        prefix = WRAPPER
+    state = _tensors(path, file.content, "model", prefix) or {}
+    trained = [name for name in state if name not in FIXED]
+    ema = file.content["ema"]
+    averages = ema.get("shadow_params") if isinstance(ema, Mapping) else None
+    if not isinstance(averages, list | tuple):
+        raise FileError(f"{path}: its ema has no shadow_params")
+    if len(averages) != len(trained):
+        raise FileError(
+            f"{path}: {len(averages)} averages for {len(trained)} trained parameters"
+        )
+    found = {**state, **dict(zip(trained, averages, strict=True))}
+    for name, tensor in state.items():
+        shape = getattr(found[name], "shape", None)
+        if shape != tensor.shape:
+            raise FileError(
+                f"{path}: average of {name} has shape {shape}, expected {tensor.shape}"
+            )
+    return {
+        "vae": None,
+        "prior": file.arrays(state),
+        "average": file.arrays(found),
+        "args": {},
+        "step": _step(path, file.content.get("step", 0)),
+    }
+
+
+def _names(state: Any) -> list[str]:
+    """Names of a state dictionary, or of what stands in its place."""
+    return [str(name) for name in state] if isinstance(state, Mapping) else []

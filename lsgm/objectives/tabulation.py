@@ -2,10 +2,10 @@ r"""Distribution functions of time without a closed form, by table.
 
     F(t) = int_{t_min}^t w(s) e(s) ds                                      (1)
 
-is summed over cells by Gauss-Legendre quadrature in float64, when the caller is
-traced; between nodes t(F) is the cubic with the exact values t_i and the exact
-slopes dt/dF = 1 / (w e). The density is evaluated from its formula, never from the
-table.
+(or of w alone) is summed over cells by Gauss-Legendre quadrature in float64, when
+the caller is traced; between nodes t(F) is the cubic with the exact values t_i and
+the exact slopes dt/dF = 1 / (w e). The density is evaluated from its formula, never
+from the table.
 """
 
 import functools
@@ -23,8 +23,13 @@ _ORDER = 8
 
 
 @functools.lru_cache(maxsize=64)
-def tabulate(sde: SDE, weighting: Weighting, t_min: float) -> TimeIntegral:
+def tabulate(
+    sde: SDE, weighting: Weighting, t_min: float, *, with_error: bool = True
+) -> TimeIntegral:
     """F of Eq. (1) and its inverse.
+
+    Args:
+      with_error: whether e is a factor.
 
     Raises:
       ValueError: w e is not positive and finite on [t_min, 1], so that no density
@@ -32,12 +37,14 @@ def tabulate(sde: SDE, weighting: Weighting, t_min: float) -> TimeIntegral:
     """
 
     def rate(t: Time) -> Time:
-        return weighting(sde, t) * sde.normal_error(t)
+        weight = weighting(sde, t)
+        return weight * sde.normal_error(t) if with_error else weight
 
     nodes = _nodes(t_min)
     rates = on_host(rate, nodes)
     if not np.all(np.isfinite(rates) & (rates > 0)):
-        raise ValueError(f"{weighting} times the error of {sde} is not a density")
+        what = f"times the error of {sde}" if with_error else f"for {sde}"
+        raise ValueError(f"{weighting} {what} is not a density")
     widths = np.diff(nodes)
     places, weights = np.polynomial.legendre.leggauss(_ORDER)
     inside = nodes[:-1, None] + 0.5 * (places + 1) * widths[:, None]

@@ -43,7 +43,12 @@ from lsgm import numerics
 from lsgm.networks.initialize import Network, initialize
 from lsgm.networks.layers import KERNELS, SCALES
 from lsgm.numerics import expand_to, sum_per_example
-from lsgm.objectives.score_matching import mixed_residual, squared_error
+from lsgm.objectives.score_matching import (
+    added_residual,
+    denoising_noise,
+    mixed_residual,
+    squared_error,
+)
 from lsgm.objectives.time_sampling import TimeSampler
 from lsgm.objectives.weighting import LikelihoodWeighting, Weighting
 from lsgm.priors.base import LatentSamples, PriorTerms
@@ -74,19 +79,22 @@ class ScoreDraws(NamedTuple):
       eps: noise of the state's shape, [b h w s].
       rho: uniform numbers behind the prior's times, [b].
       rho_encoder: those behind the encoder's own, [b], or None.
+      spread: noise of the target, of the noised part's shape, or None.
     """
 
     eps: Any
     rho: Any
     rho_encoder: Any
+    spread: Any = None
 
 
 class Look(NamedTuple):
-    """One call of the network: states, times, squared error per variable, and what
-    the layers made known."""
+    """One call of the network: states, times, residual, squared error per variable,
+    and what the layers made known."""
 
     u: Float[Array, "b h w s"]
     t: Time
+    residual: Latent
     error: Latent
     sown: Params
 
@@ -101,6 +109,10 @@ class ScorePrior:
       weighting, time_sampler: w and r of Eq. (1).
       encoder_times: the encoder's own time sampler, form (b); None is form (a).
       mixed: predict through the mixed score (``lsgm.objectives.score_matching``).
+      base_added: add the base of CLD's published mixed score to the network; instead
+        of ``mixed``.
+      hybrid: False takes the noisier target of plain denoising score matching for the
+        prior's loss, which matters to augmented processes alone.
       mixing_logit_init: where its logits start; -6 leaves the network 0.2 %.
       boundary_term: include the KL of Eq. (2).
       control_variate: estimate the cross-entropy by Eq. (3) instead of Eq. (2).
@@ -119,11 +131,18 @@ class ScorePrior:
     encoder_times: TimeSampler | None = None
     mixed: bool = True
     mixing_logit_init: float = -6.0
+    base_added: bool = False
+    hybrid: bool = True
     boundary_term: bool = True
     control_variate: bool = True
 
     def __post_init__(self) -> None:
         self.sampler.check(self.sde)
+        if self.mixed and self.base_added:
+            raise ValueError(
+                "base_added = True: a network is mixed or has a base added, not both; "
+                "set mixed = False"
+            )
 
     @property
     def diffusion(self) -> SDE:
@@ -131,9 +150,8 @@ class ScorePrior:
 
     @property
     def shares_objective(self) -> bool:
-        return self.encoder_times is None and isinstance(
-            self.weighting, LikelihoodWeighting
-        )
+        likelihood = isinstance(self.weighting, LikelihoodWeighting)
+        return self.encoder_times is None and likelihood and self.hybrid
 
     def init(
         self, key: PRNGKey, z_shape: tuple[int, int, int]
@@ -183,7 +201,7 @@ class ScorePrior:
         z_shape: tuple[int, int, int],
     ) -> ScoreDraws:
         """Noise and times of each example; both forms share the noise."""
-        noise, first, second = numerics.split_examples(keys, 3)
+        noise, first, second, *more = numerics.split_examples(keys, 4 - self.hybrid)
         shared_first, shared_second = jax.random.split(key)
         rho_encoder = None
         if self.encoder_times is not None:
@@ -194,6 +212,9 @@ class ScorePrior:
             eps=numerics.normal(noise, self.sde.state_shape(z_shape)),
             rho=self.time_sampler.rho(shared_first, first, indices, batch_size),
             rho_encoder=rho_encoder,
+            spread=numerics.normal(more[0], self.sde.noise_shape(z_shape))
+            if more
+            else None,
         )
 
     def terms(
@@ -217,7 +238,7 @@ class ScorePrior:
                 params, mutables, u, t, train=train, dropout_key=key
             )
             error = squared_error(self.sde, draws.eps, residual, u, t)
-            return Look(u, t, error, sown)
+            return Look(u, t, residual, error, sown)
 
         t, density = self.time_sampler.times(self.sde, draws.rho)
         if self.encoder_times is None:
@@ -231,8 +252,12 @@ class ScorePrior:
             t, density_encoder = self.encoder_times.times(self.sde, draws.rho_encoder)
             for_encoder = look(z0, t, keys[1])
         weight = self.weighting(self.sde, own.t) / density
+        error = own.error
+        if not self.hybrid:
+            eps = denoising_noise(self.sde, draws.eps, draws.spread, own.t)
+            error = squared_error(self.sde, eps, own.residual, own.u, own.t)
         return PriorTerms(
-            losses={GROUP: weight * sum_per_example(own.error)},
+            losses={GROUP: weight * sum_per_example(error)},
             cross_entropy=self._cross_entropy(
                 z0, for_encoder, draws.eps, density_encoder
             ),
@@ -318,6 +343,8 @@ class ScorePrior:
                 f"set network.out_channels = {expected[-1]}"
             )
         eps_prime = eps_prime.astype(u.dtype)
+        if self.base_added:
+            return added_residual(self.sde, eps_prime, u, t), sown
         logit = own["mixing_logit"] if self.mixed else None
         return mixed_residual(self.sde, eps_prime, u, t, logit), sown
 

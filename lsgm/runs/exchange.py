@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsgm.features.weights_file import sha256
-from lsgm.interop import files, ncsnpp_names, nvae_names, published_args
+from lsgm.interop import cld_config, files, ncsnpp_names, nvae_names, published_args
 from lsgm.interop.files import PublishedRun, State
 from lsgm.interop.published_config import config_of
 from lsgm.model import LatentModel
@@ -44,7 +44,10 @@ def import_file(
     if workdir.exists() and any(workdir.iterdir()):
         raise WorkdirError(f"{workdir} is not empty; give another workdir")
     run = files.read(path, args, prefix=prefix)
-    config = config_of(run.args, run.step, with_prior=run.prior is not None)
+    if run.vae is None:
+        config = cld_config.config_of(run.args, run.step)
+    else:
+        config = config_of(run.args, run.step, with_prior=run.prior is not None)
     (name,) = config["stage_order"]
     experiment = experiments.described(config)
     model = experiment.stages[name].objective(experiment.vae).model
@@ -64,18 +67,22 @@ def state_of(model: LatentModel, run: PublishedRun) -> TrainState:
     Raises:
       ValueError: a tensor is missing, surplus, or of another shape; names it.
     """
-    vae, statistics = nvae_names.from_published(model.vae, run.vae)
+    if run.vae is None:
+        vae, statistics = model.vae.init(jax.random.key(0))
+    else:
+        vae, statistics = nvae_names.from_published(model.vae, run.vae)
     params, mutables, ema = {"vae": vae}, {"vae": statistics}, {}
     if run.prior is not None:
         template, own = jax.eval_shape(
             lambda: model.prior.init(jax.random.key(0), model.vae.prior_shape)
         )
         fir = _score_prior(model).network.fir
-        params[GROUP] = _read_prior(run.prior, template[GROUP], fir)
+        numbered = run.vae is None
+        params[GROUP] = _read_prior(run.prior, template[GROUP], fir, numbered)
         # The published code masks nothing after training.
         mutables[GROUP] = {"active": jnp.ones(own[GROUP]["active"].shape)}
         if run.average is not None:
-            ema[GROUP] = _read_prior(run.average, template[GROUP], fir)
+            ema[GROUP] = _read_prior(run.average, template[GROUP], fir, numbered)
     return TrainState(
         step=jnp.int32(run.step),
         key=jax.random.key(0),
@@ -123,8 +130,8 @@ def _score_prior(model: LatentModel) -> ScorePrior:
     return model.prior
 
 
-def _read_prior(state: State, template: Params, fir: bool) -> Params:
-    tree = ncsnpp_names.read(state, template, fir=fir)
+def _read_prior(state: State, template: Params, fir: bool, numbered: bool) -> Params:
+    tree = ncsnpp_names.read(state, template, fir=fir, numbered=numbered)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), tree)
 
 

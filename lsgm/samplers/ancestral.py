@@ -56,6 +56,11 @@ class Ancestral(FixedGrid):
         super().__post_init__()
         if self.num_steps < 2:
             raise ValueError(f"num_steps must be at least 2, not {self.num_steps}")
+        if self.denoise != "none":
+            raise ValueError(
+                f"denoise = {self.denoise!r}: the last call of Ancestral predicts the "
+                "data; leave denoise at 'none'"
+            )
         if self.variance not in VARIANCES:
             allowed = ", ".join(VARIANCES)
             raise ValueError(f"variance = {self.variance!r}: allowed are {allowed}")

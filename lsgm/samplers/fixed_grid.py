@@ -107,7 +107,8 @@ class FixedGrid(Sampler):
         if "noise" in table:
             rows["key"] = jax.random.split(key, len(table["t"]))
         start = _start(sde, self.t_start) * u1
-        path, rows["slot"], places = _path(table, start, num_path)
+        step = table.get("step", np.arange(1, len(table["t"]) + 1))
+        path, rows["slot"], places = keep_path(step, start, num_path)
 
         def call(carry: tuple, row: Row) -> tuple[tuple, None]:
             u, memory, path, nfe = carry
@@ -125,7 +126,8 @@ class FixedGrid(Sampler):
         (u, _, path, nfe), _ = jax.lax.scan(
             call, (start, memory, path, jnp.int32(0)), rows
         )
-        return Samples(u, nfe, None if path is None else path[places])
+        kept = None if path is None else path[places]
+        return self.finish(sde, residual_fn, Samples(u, nfe, kept))
 
 
 def _start(sde: ScalarSDE, t_start: float) -> float:
@@ -134,15 +136,17 @@ def _start(sde: ScalarSDE, t_start: float) -> float:
     return float(np.sqrt(there / last))
 
 
-def _path(
-    table: Table, start: State, num_path: int
+def keep_path(
+    step: np.ndarray, start: State, num_path: int
 ) -> tuple[Array | None, Array, np.ndarray]:
-    """Room for the states to keep; where each call writes; where each is found.
+    """Room for the states to keep; where each row writes; where each is found.
 
-    Every call writes to the slot of the next step that is kept, so that the last
+    Every row writes to the slot of the next step that is kept, so that the last
     one to write there is the one that completes it.
+
+    Args:
+      step: that each row belongs to, from 1.
     """
-    step = table.get("step", np.arange(1, len(table["t"]) + 1))
     kept, places = np.unique(
         np.round(np.linspace(step[-1], 0, num_path)).astype(int)[::-1],
         return_inverse=True,

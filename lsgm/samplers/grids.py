@@ -1,30 +1,33 @@
 r"""Where a fixed-grid sampler calls the network: times from noise to data.
 
-With kappa = sigma / alpha, the noise in units of the signal, a grid is even in
+With kappa the noise in units of the signal, sigma / alpha or for any process
+exp(-log_snr / 2), a grid is even in
 
     t              uniform                                                 (1)
     t^(1/2)        quadratic: finer near the data                          (2)
     log kappa      half the negative log signal-to-noise ratio             (3)
     arctan kappa   the angle of (alpha, sigma), finite at both ends        (4)
     kappa^(1/rho)  Karras: rho = 7                                         (5)
+    (t - t_end)^(1/2)  quadratic from the end: steps that shrink evenly    (8)
 
 Grids are computed on the host in float64: they depend on configuration alone.
 
 Sources: DDIM, arXiv 2010.02502, appendix D (2); DPM-Solver, arXiv 2206.00927 (3);
-EDM, arXiv 2206.00364, Eq. 5 (5).
+EDM, arXiv 2206.00364, Eq. 5 (5); CLD, arXiv 2112.07068 (8).
 """
 
 import abc
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lsgm.numerics import on_host
+from lsgm.sdes.base import SDE
 from lsgm.sdes.scalar import ScalarSDE
 from lsgm.typing import Time
 
@@ -38,7 +41,7 @@ class Grid(abc.ABC):
 
     @abc.abstractmethod
     def __call__(
-        self, sde: ScalarSDE, t_start: float, t_end: float, num_steps: int
+        self, sde: SDE, t_start: float, t_end: float, num_steps: int
     ) -> np.ndarray:
         """float64 [num_steps + 1] from ``t_start`` down to ``t_end``."""
 
@@ -48,7 +51,7 @@ class UniformGrid(Grid):
     """Eq. (1)."""
 
     def __call__(
-        self, sde: ScalarSDE, t_start: float, t_end: float, num_steps: int
+        self, sde: SDE, t_start: float, t_end: float, num_steps: int
     ) -> np.ndarray:
         del sde
         return np.linspace(t_start, t_end, num_steps + 1)
@@ -59,10 +62,21 @@ class Quadratic(Grid):
     """Eq. (2)."""
 
     def __call__(
-        self, sde: ScalarSDE, t_start: float, t_end: float, num_steps: int
+        self, sde: SDE, t_start: float, t_end: float, num_steps: int
     ) -> np.ndarray:
         del sde
         return np.linspace(t_start**0.5, t_end**0.5, num_steps + 1) ** 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class QuadraticFromEnd(Grid):
+    """Eq. (8)."""
+
+    def __call__(
+        self, sde: SDE, t_start: float, t_end: float, num_steps: int
+    ) -> np.ndarray:
+        del sde
+        return t_end + (t_start - t_end) * np.linspace(1, 0, num_steps + 1) ** 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,10 +92,10 @@ class _Warped(Grid):
         """Its inverse."""
 
     def __call__(
-        self, sde: ScalarSDE, t_start: float, t_end: float, num_steps: int
+        self, sde: SDE, t_start: float, t_end: float, num_steps: int
     ) -> np.ndarray:
-        ends = marginals(sde, np.array([t_start, t_end]))
-        first, last = self.warp(ends.kappa)
+        log_snr = _on_host(_log_snr, sde, np.array([t_start, t_end]))
+        first, last = self.warp(np.exp(-0.5 * log_snr))
         inner = self.unwarp(np.linspace(first, last, num_steps + 1)[1:-1])
         return np.concatenate([[t_start], times_of(sde, np.log(inner)), [t_end]])
 
@@ -159,13 +173,13 @@ def marginals(sde: ScalarSDE, t: np.ndarray) -> Marginals:
     return Marginals(np.asarray(t, np.float64), *_on_host(_values, sde, t))
 
 
-def times_of(sde: ScalarSDE, log_kappa: np.ndarray) -> np.ndarray:
-    """Times at which log(sigma / alpha) has these values, any shape, by bisection."""
+def times_of(sde: SDE, log_kappa: np.ndarray) -> np.ndarray:
+    """Times at which log kappa has these values, any shape, by bisection."""
     return _on_host(_bisect, sde, log_kappa.ravel()).reshape(log_kappa.shape)
 
 
 def _on_host(
-    fn: Callable[[ScalarSDE, Time], jax.Array], sde: ScalarSDE, x: np.ndarray
+    fn: Callable[[Any, Time], jax.Array], sde: SDE, x: np.ndarray
 ) -> np.ndarray:
     """``fn(sde, x)`` [... n] for x [n], filled up: few sizes are ever compiled."""
     size = max(_FILLED, 1 << (len(x) - 1).bit_length()) if len(x) else _FILLED
@@ -183,7 +197,12 @@ def _values(sde: ScalarSDE, t: Time) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _bisect(sde: ScalarSDE, log_kappa: Time) -> jax.Array:
+def _log_snr(sde: SDE, t: Time) -> jax.Array:
+    return sde.log_snr(t)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _bisect(sde: SDE, log_kappa: Time) -> jax.Array:
     def halve(_: jax.Array, interval: tuple) -> tuple:
         low, high = interval
         middle = 0.5 * (low + high)

@@ -1,7 +1,7 @@
 r"""Predictor-corrector: reverse steps, each followed by Langevin steps at its end.
 
-The predictor is Euler-Maruyama. A corrector moves the state along the score at a
-fixed time, towards that time's marginal, whatever error it carries:
+The predictor is Euler-Maruyama or reverse diffusion. A corrector moves the state along
+the score at a fixed time, towards that time's marginal, whatever error it carries:
 
     u <- u + d score + sqrt(2 d) n,  d = 2 (snr sigma)^2, score = -eps_hat / sigma.
                                                                            (1)
@@ -25,7 +25,13 @@ import numpy as np
 from lsgm.samplers.euler_maruyama import reverse_steps
 from lsgm.samplers.fixed_grid import FixedGrid, Table
 from lsgm.samplers.grids import marginals
+from lsgm.samplers.reverse_diffusion import reverse_diffusion_steps
 from lsgm.sdes.scalar import ScalarSDE
+
+PREDICTORS = {
+    "euler_maruyama": reverse_steps,
+    "reverse_diffusion": reverse_diffusion_steps,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,6 +39,7 @@ class PredictorCorrector(FixedGrid):
     """``num_steps`` (1 + ``num_corrections``) calls.
 
     Attributes:
+      predictor: "euler_maruyama" or "reverse_diffusion".
       num_corrections: Langevin steps after each reverse step.
       snr: of Eq. (1).
     """
@@ -40,11 +47,15 @@ class PredictorCorrector(FixedGrid):
     order: ClassVar[int] = 1
 
     num_steps: int = 500
+    predictor: str = "euler_maruyama"
     num_corrections: int = 1
     snr: float = 0.16
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.predictor not in PREDICTORS:
+            allowed = ", ".join(PREDICTORS)
+            raise ValueError(f"predictor = {self.predictor!r}: allowed are {allowed}")
         if self.num_corrections < 1:
             raise ValueError(
                 f"num_corrections must be at least 1, not {self.num_corrections}"
@@ -54,7 +65,8 @@ class PredictorCorrector(FixedGrid):
 
     def table(self, sde: ScalarSDE) -> Table:
         times = self.grid(sde, self.t_start, self.t_end, self.num_steps)
-        predict, correct = reverse_steps(sde, times), self._corrections(sde, times[1:])
+        predict = PREDICTORS[self.predictor](sde, times)
+        correct = self._corrections(sde, times[1:])
         step = np.arange(1, self.num_steps + 1)
         rows = {
             name: np.stack([predict[name]] + [correct[name]] * self.num_corrections, 1)

@@ -97,7 +97,8 @@ class ProbabilityFlow(Sampler):
             del args
             return field(u, t)
 
-        return Samples(*self.solve(flow, u1, 1.0, self.t_end, num_path=num_path))
+        done = Samples(*self.solve(flow, u1, 1.0, self.t_end, num_path=num_path))
+        return self.finish(sde, residual_fn, done)
 
     def solve(
         self,

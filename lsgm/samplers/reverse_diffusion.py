@@ -33,14 +33,19 @@ class ReverseDiffusion(FixedGrid):
 
     def table(self, sde: ScalarSDE) -> Table:
         times = self.grid(sde, self.t_start, self.t_end, self.num_steps)
-        now, then = marginals(sde, times).steps()
-        ratio = now.alpha / then.alpha
-        added = now.sigma**2 - (ratio * then.sigma) ** 2
-        return {
-            "t": now.t,
-            "keep": 2 - ratio,
-            "anchor": now.anchor,
-            "scale": np.ones_like(ratio),
-            "weights": (-added / now.sigma)[:, None],
-            "noise": np.sqrt(added),
-        }
+        return reverse_diffusion_steps(sde, times)
+
+
+def reverse_diffusion_steps(sde: ScalarSDE, times: np.ndarray) -> Table:
+    """Eq. (1) for each step of a grid."""
+    now, then = marginals(sde, times).steps()
+    ratio = now.alpha / then.alpha
+    added = now.sigma**2 - (ratio * then.sigma) ** 2
+    return {
+        "t": now.t,
+        "keep": 2 - ratio,
+        "anchor": now.anchor,
+        "scale": np.ones_like(ratio),
+        "weights": (-added / now.sigma)[:, None],
+        "noise": np.sqrt(added),
+    }

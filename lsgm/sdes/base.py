@@ -100,6 +100,10 @@ class SDE(abc.ABC):
         """State to its data part."""
         return u
 
+    def replace_data(self, u: State, z0: Clean) -> State:
+        """The state with another data part."""
+        return jnp.concatenate([z0, u[..., z0.shape[-1] :]], axis=-1)
+
     def noised(self, u: State) -> Noise:
         """State to the components that are driven by dw."""
         return u
@@ -118,6 +122,11 @@ class SDE(abc.ABC):
         """
         del eps
         return Lifted(z0, jnp.zeros_like(t))
+
+    @property
+    def noises_data(self) -> bool:
+        """Whether dw enters the data part: whether its reverse drift has the score."""
+        return True
 
     @property
     @abc.abstractmethod
@@ -145,8 +154,27 @@ class SDE(abc.ABC):
         """l_t of Eq. (3)."""
 
     @abc.abstractmethod
+    def log_snr(self, t: Time) -> Time:
+        """-log nu, with nu the variance of z_0's best unbiased estimate from u_t
+        alone; log(alpha^2 / sigma^2) for scalar processes."""
+
+    def target_spread(self, t: Time) -> Time:
+        """Standard deviation of what plain denoising score matching, which draws all
+        of u_0, adds to the target of Eq. (3), in units of its noise."""
+        return jnp.zeros_like(t)
+
+    @abc.abstractmethod
+    def estimate(self, u: State, t: Time, residual: Noise) -> Clean:
+        """E[z_0 | u_t], as the predictor of Eq. (4) has it."""
+
+    @abc.abstractmethod
     def normal_eps(self, u: State, t: Time) -> Noise:
         """Noise predictor of Normal data: the anchor of the mixed score, Eq. (4)."""
+
+    def base_eps(self, u: State, t: Time) -> Noise:
+        """What CLD's published mixed score adds to the network's output: the score of
+        noised components alone, their correlation with others left out."""
+        return self.normal_eps(u, t)
 
     @abc.abstractmethod
     def normal_error(self, t: Time) -> Time:

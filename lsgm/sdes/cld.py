@@ -42,8 +42,12 @@ Normal distributions follow from nu, for det N / det S = 1 + 1 / nu, and
     KL(p(u_t | z_0) || N(0, N)) = ((z_0^2 - 1) / (1 + nu) + log(1 + 1 / nu)) / 2.
                                                                            (7)
 
+With Eq. (2) as (a, b) z_0 and a prediction eps of the velocity's noise, data follow by
+
+    E[z_0 | u_t] = (v - eps / l - k x) / (b - a k),   k = Sxv / Sxx.       (8)
+
 Source: Dockhorn et al., arXiv 2112.07068, for (1) and hybrid score matching. Closed
-forms (2) to (7) and the bound: own derivations, tested in tests/sdes.
+forms (2) to (8) and the bound: own derivations, tested in tests/sdes.
 """
 
 import dataclasses
@@ -70,6 +74,7 @@ class _Kernel(NamedTuple):
       c: of Eq. (5).
       p: P of Eq. (4).
       xx, xv, det: X, V, R.
+      normal_xx, normal_xv: Nxx and Nxv.
       normal_det: det N / M.
     """
 
@@ -80,24 +85,30 @@ class _Kernel(NamedTuple):
     xx: Array
     xv: Array
     det: Array
+    normal_xx: Array
+    normal_xv: Array
     normal_det: Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CLD(SDE):
-    """Langevin dynamics at critical damping, Eqs. (1) to (7).
+    """Langevin dynamics at critical damping, Eqs. (1) to (8).
 
     Attributes:
       beta_0, beta_1: the rate at t = 0 and t = 1, linear between. (The published
         configs name the slope: 4, 0 there is 4, 4 here.)
       mass: M.
       gamma: variance of velocities at t = 0 over M.
+      added_var: what the published code adds to Sxx and Svv at every time (1e-9 or
+        1e-6), for networks that were trained with it. It is no part of Eq. (1):
+        bounds are exact without it.
     """
 
     beta_0: float = 4.0
     beta_1: float = 4.0
     mass: float = 0.25
     gamma: float = 0.04
+    added_var: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("beta_0", "beta_1", "mass"):
@@ -106,11 +117,17 @@ class CLD(SDE):
                 raise ValueError(f"{name} must be positive, not {value}")
         if not 0 < self.gamma <= 1:
             raise ValueError(f"gamma must lie in (0, 1], not {self.gamma}")
+        if not self.added_var >= 0:
+            raise ValueError(f"added_var must be at least 0, not {self.added_var}")
 
     @property
     def friction(self) -> float:
         """Of critical damping: 2 sqrt(M)."""
         return 2 * math.sqrt(self.mass)
+
+    @property
+    def noises_data(self) -> bool:
+        return False
 
     @property
     def data_var(self) -> float:
@@ -134,9 +151,11 @@ class CLD(SDE):
         if eps is None:
             raise ValueError(f"eps is None: {self} has to draw a velocity")
         at = self._kernel(t)
-        xx, xv = self._normal_covariance(at)
-        var = self.mass * at.normal_det / xx
-        v = expand_to(xv / xx, z0) * z0 + expand_to(jnp.sqrt(var), eps) * eps
+        var = self.mass * at.normal_det / at.normal_xx
+        v = (
+            expand_to(at.normal_xv / at.normal_xx, z0) * z0
+            + expand_to(jnp.sqrt(var), eps) * eps
+        )
         log_prob = -0.5 * (eps**2 + LOG_2PI + expand_to(jnp.log(var), eps))
         return Lifted(_join(z0, v), sum_per_example(log_prob))
 
@@ -166,32 +185,70 @@ class CLD(SDE):
     def score_scale(self, t: Time) -> Time:
         return 1 / self._velocity_root(self._kernel(t))
 
+    def log_snr(self, t: Time) -> Time:
+        return -jnp.log(self.data_noise(t))
+
+    def target_spread(self, t: Time) -> Time:
+        """(l_0 / l)^2 - 1 is its square, l_0 the scale given the velocity at t = 0 too:
+        the target of that is Normal around the other one. Without ``added_var``."""
+        y = self.elapsed(t)
+        p, k, d = differences(y)
+        start = self.gamma * jnp.exp(-y)
+        excess = start * (p * k - d / 4) / (d * (y * p + start / 4))
+        return jnp.sqrt(excess)
+
+    def estimate(self, u: State, t: Time, residual: Noise) -> Clean:
+        """Eq. (8) as the estimate for Normal data, and what the residual adds."""
+        at, (x, v) = self._kernel(t), _split(u)
+        decay, rest = jnp.exp(-at.y / 2), 1 - at.c
+        added = self.added_var / self.mass
+        of_x = rest + at.y / 2 * (1 + at.c) + added * (1 + at.y / 2)
+        of_v = -at.y / self.friction * (rest + added * self.mass)
+        of_x, of_v = (decay * share / at.normal_det for share in (of_x, of_v))
+        of_residual = at.y * at.xx * self._velocity_root(at) / (decay * self._miss(at))
+        normal = expand_to(of_x, x) * x + expand_to(of_v, v) * v
+        return normal + expand_to(of_residual, residual) * residual
+
     def normal_eps(self, u: State, t: Time) -> Noise:
         """Minus the velocity's score under N, over l."""
         at, (x, v) = self._kernel(t), _split(u)
-        xx, xv = self._normal_covariance(at)
         scale = self._velocity_root(at) / (self.mass * at.normal_det)
-        return expand_to(scale * xx, v) * v - expand_to(scale * xv, x) * x
+        of_x, of_v = scale * at.normal_xv, scale * at.normal_xx
+        return expand_to(of_v, v) * v - expand_to(of_x, x) * x
+
+    def base_eps(self, u: State, t: Time) -> Noise:
+        """v / (l Svv): as if positions told nothing of velocities."""
+        at = self._kernel(t)
+        v = self.noised(u)
+        scale = self._velocity_root(at) / (self._velocity_var(at) + self.added_var)
+        return expand_to(scale, v) * v
 
     def normal_error(self, t: Time) -> Time:
         """1 - Nxx det S / (Sxx det N), as a square: with p the mean for z_0 = 1,
         (Sxx p_v - Sxv p_x)^2 / (Sxx det N), where both terms have one sign."""
         at = self._kernel(t)
-        miss = self.friction * at.y**2 * at.xx / 4 + at.xv * (1 + at.y / 2)
-        return at.e * miss**2 / (at.xx * self.mass * at.normal_det)
+        return at.e * self._miss(at) ** 2 / (at.xx * self.mass * at.normal_det)
 
     def probability_flow(self, u: State, t: Time, residual: Noise) -> State:
-        """The friction is what the score of Normal data takes away, up to terms that
-        vanish with c: for gamma = 1 the flow of Normal data is a rotation."""
+        """The friction is what the score of Normal data takes away: for gamma = 1 the
+        flow of Normal data is a rotation."""
+        x, v = _split(u)
+        beta = expand_to(self.beta(t), x)
+        return _join(beta / self.mass * v, -beta * x - self.force(u, t, residual))
+
+    def force(self, u: State, t: Time, residual: Noise) -> Noise:
+        """friction beta (score + v / M): how the data differ from the prior. Its Normal
+        part vanishes with c, and nothing cancels in it."""
         at, (x, v) = self._kernel(t), _split(u)
-        beta = self.beta(t)
-        left = 1 - at.y / 2
-        pull = self.friction * beta * at.c * left / (self.mass * at.normal_det)
-        push = self.friction * beta / self._velocity_root(at)
-        of_x = pull * self.friction * at.y / 4 - beta
-        dv = expand_to(of_x, x) * x + expand_to(pull * left, v) * v
-        dx = expand_to(beta / self.mass, v) * v
-        return _join(dx, dv + expand_to(push, residual) * residual)
+        rate = self.friction * self.beta(t)
+        scale = rate / (self.mass * at.normal_det)
+        of_v = -at.c * (1 - at.y / 2) ** 2
+        if self.added_var:
+            total = at.normal_xx + self.mass * (1 + of_v)
+            of_v = of_v + self.added_var * (total / self.mass - 1)
+        normal = expand_to(scale * at.normal_xv, x) * x + expand_to(scale * of_v, v) * v
+        push = rate / self._velocity_root(at)
+        return normal - expand_to(push, residual) * residual
 
     def prior_sample(self, key: PRNGKey, z_shape: tuple[int, ...]) -> State:
         x, v = _split(jax.random.normal(key, self.state_shape(z_shape)))
@@ -232,11 +289,14 @@ class CLD(SDE):
         """nu of Eq. (6): what variance of noise on z_0 the state at t amounts to."""
         at = self._kernel(t)
         signal = self.gamma * at.e - jnp.expm1(-at.y) + at.y + at.y**2 / 2
+        if self.added_var:
+            mean2 = (1 + at.y / 2) ** 2 + self.mass * at.y**2 / 4
+            signal = signal + self.added_var / self.mass * mean2
         return at.y**3 * at.det / (at.e * signal)
 
     def _mean(self, t: Time) -> tuple[Time, Time]:
         """Eq. (2) for z_0 = 1."""
-        y = self._y(t)
+        y = self.elapsed(t)
         decay = jnp.exp(-y / 2)
         return decay * (1 + y / 2), -decay * self.friction * y / 4
 
@@ -244,30 +304,52 @@ class CLD(SDE):
         """The last entry of L, 1 / l."""
         return jnp.sqrt(self.mass * at.y * at.det / at.xx)
 
-    def _normal_covariance(self, at: _Kernel) -> tuple[Array, Array]:
-        """Nxx and Nxv of Eq. (5)."""
-        xv = -at.c * self.friction * at.y * (1 - at.y / 2) / 4
-        return 1 - at.c * at.y**2 / 4, xv
+    def _miss(self, at: _Kernel) -> Array:
+        """y xx (a k - b) / sqrt(e) of Eq. (8), where both terms have one sign."""
+        return self.friction * at.y**2 * at.xx / 4 + at.xv * (1 + at.y / 2)
 
-    def _y(self, t: Time) -> Time:
+    def elapsed(self, t: Time) -> Time:
+        """y of Eq. (2): the time that has passed, in units of the damping."""
         slope = self.beta_1 - self.beta_0
         return 4 / self.friction * (self.beta_0 * t + 0.5 * slope * t**2)
 
+    def _velocity_var(self, at: _Kernel) -> Array:
+        """Svv of Eq. (3)."""
+        start = self.gamma * at.e * (1 - at.y / 2) ** 2
+        return self.mass * (at.p + 2 * at.y * at.e + start)
+
     def _kernel(self, t: Time) -> _Kernel:
-        y = self._y(t)
+        y = self.elapsed(t)
         e = jnp.exp(-y)
-        p, k, d = _differences(y)
+        c = (1 - self.gamma) * e
+        p, k, d = differences(y)
         left = y + self.gamma * (1 - y / 2)
         spread = self.gamma * (1 - y + y**2 / 2) + y * (1 - y / 2)
-        return _Kernel(
+        at = _Kernel(
             y=y,
             e=e,
-            c=(1 - self.gamma) * e,
+            c=c,
             p=p * y**3,
             xx=y * p + self.gamma * e / 4,
             xv=self.friction * e * left / 4,
             det=y * d + self.gamma * e * k,
+            normal_xx=1 - c * y**2 / 4,
+            normal_xv=-c * self.friction * y * (1 - y / 2) / 4,
             normal_det=e * spread - jnp.expm1(-y),
+        )
+        return self._add(at) if self.added_var else at
+
+    def _add(self, at: _Kernel) -> _Kernel:
+        """The same with ``added_var`` on both diagonals."""
+        added = self.added_var
+        total = at.y**2 * at.xx + self._velocity_var(at) + added
+        normal_vv = self.mass * (1 - at.c * (1 - at.y / 2) ** 2)
+        normal_total = at.normal_xx + normal_vv + added
+        return at._replace(
+            xx=at.xx + added / at.y**2,
+            det=at.det + added * total / (self.mass * at.y**3),
+            normal_xx=at.normal_xx + added,
+            normal_det=at.normal_det + added * normal_total / self.mass,
         )
 
 
@@ -281,7 +363,7 @@ def _join(x: Array, v: Array) -> Array:
     return jnp.concatenate([x, v], axis=-1)
 
 
-def _differences(y: Time) -> tuple[Time, Time, Time]:
+def differences(y: Time) -> tuple[Time, Time, Time]:
     """P / y^3, K / y^3 and D / y^4 of Eq. (4), finite at y = 0."""
     # Each form is given numbers that it can hold, for derivatives see both.
     small, large = jnp.minimum(y, _SERIES_UP_TO), jnp.maximum(y, _SERIES_UP_TO)

@@ -66,8 +66,14 @@ class ScalarSDE(SDE):
         return self.data_var * self.alpha(t) ** 2 / self.normal_var(t)
 
     def log_snr(self, t: Time) -> Time:
-        """log(alpha_t^2 / sigma_t^2)."""
         return 2 * jnp.log(self.alpha(t)) - jnp.log(self.var(t))
+
+    def estimate(self, u: State, t: Time, residual: Noise) -> Clean:
+        """(u - sigma eps_hat) / alpha without its cancellation."""
+        alpha = self.alpha(t)
+        of_u = self.data_var * alpha / self.normal_var(t)
+        of_residual = jnp.sqrt(self.var(t)) / alpha
+        return expand_to(of_u, u) * u - expand_to(of_residual, u) * residual
 
     def drift(self, u: State, t: Time) -> State:
         return -0.5 * expand_to(self.beta(t), u) * u

@@ -129,7 +129,7 @@ def test_arguments_that_are_no_names_are_refused(suffix, args, tmp_path):
 def test_a_step_that_is_no_number_is_named(suffix, step, tmp_path):
     path = tmp_path / f"run{suffix}"
     files.write(path, run()._replace(step=step))
-    with pytest.raises(FileError, match="global_step is .*, not a number of updates"):
+    with pytest.raises(FileError, match="step is .*, not a number of updates"):
         files.read(path)
 
 

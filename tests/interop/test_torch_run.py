@@ -231,7 +231,7 @@ def test_averages_that_are_no_tensors_are_named(last, tmp_path):
 @pytest.mark.parametrize("step", ["12", None, -1, 1.5, [1]])
 def test_a_step_that_is_no_number_is_named(last, tmp_path, step):
     path = saved(tmp_path / "c.pt", last[0] | {"global_step": step})
-    with pytest.raises(FileError, match="global_step is .*, not a number of updates"):
+    with pytest.raises(FileError, match="step is .*, not a number of updates"):
         files.read(path)
 
 

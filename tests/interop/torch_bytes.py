@@ -86,6 +86,8 @@ def content_of(value, storages, legacy):
         kind = ORDERED if isinstance(value, collections.OrderedDict) else b"}"
         pairs = b"".join(inner(k) + inner(v) for k, v in value.items())
         return kind + b"(" + pairs + b"u"
+    if isinstance(value, list):
+        return b"](" + b"".join(map(inner, value)) + b"e"
     if isinstance(value, np.ndarray):
         key, dense = str(len(storages)), value.ravel(order="K")
         storages[key] = dense

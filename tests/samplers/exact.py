@@ -107,6 +107,35 @@ class Mixture:
         return jax.nn.logsumexp(self._parts(u, t)[1], axis=-1)
 
 
+class AnyMixture:
+    """Equal shares of Gaussians at ``centres`` [k] with one variance, in one dimension,
+    for every process."""
+
+    def __init__(self, sde, centres, variance):
+        self.sde, self.centres = sde, np.asarray(centres)
+        self.part = AnyGaussian(sde, (variance,))
+
+    def log_density(self, x):
+        """Of data [n]."""
+        var = self.part.variances[0]
+        away = np.asarray(x)[:, None] - self.centres[None]
+        logs = -0.5 * (away**2 / var + np.log(2 * np.pi * var))
+        return np.logaddexp.reduce(logs, axis=1) - np.log(len(self.centres))
+
+    def residual(self, u, t):
+        """For states [b s]."""
+
+        def eps_hat(u, t):
+            mean, root, noised = self.part._kernel(t)
+            precision = jnp.linalg.inv(self.part.covariance(t)[0])
+            away = u[None] - jnp.asarray(self.centres, u.dtype)[:, None] * mean[None]
+            white = away @ precision
+            shares = jax.nn.softmax(-0.5 * jnp.sum(away * white, 1))
+            return noised @ root.T @ (shares @ white)
+
+        return jax.vmap(eps_hat)(u, t) - self.sde.normal_eps(u, t)
+
+
 class PointMass:
     """All data are one point: the predicted noise is constant along the flow."""
 

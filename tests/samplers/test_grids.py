@@ -11,12 +11,13 @@ from lsgm.sdes.subvpsde import SubVPSDE
 from lsgm.sdes.vesde import VESDE
 from lsgm.sdes.vpsde import VPSDE
 from tests.samplers.exact import classes
-from tests.sdes.catalog import SCALAR
+from tests.sdes.catalog import ALL
 
 SDES = [VPSDE(), GeometricVPSDE(), SubVPSDE(), VESDE(var_max=400.0)]
 COORDINATES = {
     "UniformGrid": lambda t, kappa: t,
     "Quadratic": lambda t, kappa: np.sqrt(t),
+    "QuadraticFromEnd": lambda t, kappa: np.sqrt(np.maximum(t - 1e-4, 0)),
     "LogSNR": lambda t, kappa: np.log(kappa),
     "Angle": lambda t, kappa: np.arctan(kappa),
     "Karras": lambda t, kappa: kappa ** (1 / 7),
@@ -42,7 +43,7 @@ def test_grid_is_even_in_its_coordinate(grid, sde):
 @settings(deadline=None, max_examples=150, derandomize=True)
 @given(
     grid=st.sampled_from([cls() for cls in classes(grids.Grid)]),
-    sde=st.sampled_from(SCALAR),
+    sde=st.sampled_from(ALL),
     t_end=st.floats(1e-6, 0.3),
     width=st.floats(1e-3, 1.0),
     num_steps=st.integers(1, 60),

@@ -214,14 +214,29 @@ def test_correctors_pull_a_wrong_start_to_the_marginal():
     assert errors[0] > errors[1] > errors[2]
 
 
-@pytest.mark.parametrize(("field", "value"), [("num_corrections", 0), ("snr", 0.0)])
+def test_predictors_are_the_samplers_of_their_names():
+    settings = {"num_steps": 6, "t_end": 0.01}
+    for predictor, sampler in (
+        ("euler_maruyama", EulerMaruyama),
+        ("reverse_diffusion", ReverseDiffusion),
+    ):
+        both = PredictorCorrector(predictor=predictor, **settings).table(VP)
+        alone = sampler(**settings).table(VP)
+        for column in alone:
+            np.testing.assert_array_equal(both[column][::2], alone[column])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("num_corrections", 0), ("snr", 0.0), ("predictor", "none")]
+)
 def test_predictor_corrector_names_bad_settings(field, value):
     with pytest.raises(ValueError, match=field):
         PredictorCorrector(**{field: value})
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("variance", "beta"), ("clip", 0.0), ("num_steps", 1)]
+    ("field", "value"),
+    [("variance", "beta"), ("clip", 0.0), ("num_steps", 1), ("denoise", "mean")],
 )
 def test_ancestral_names_bad_settings(field, value):
     with pytest.raises(ValueError, match=field):

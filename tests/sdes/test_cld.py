@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lsgm.objectives.time_sampling import Importance
+from lsgm.objectives.time_sampling import Importance, Proportional
 from lsgm.objectives.weighting import (
     LikelihoodWeighting,
     Rescaled,
@@ -116,6 +116,32 @@ def test_likelihood_weight_integrates_to_the_log_determinant(x64):
     assert integral == pytest.approx(24.6, abs=0.05)
 
 
+def test_times_in_proportion_to_the_likelihood_weight(x64):
+    """C(t) is their distribution function; 1 / density is Z over the weight."""
+    sampler = Proportional(weighting=LikelihoodWeighting(), t_min=1e-3)
+    rho = jnp.linspace(0, 1, 11)
+    t, density = sampler.times(SDE, rho)
+
+    def closed(time):
+        log_det = np.linalg.slogdet(covariance(SDE, jnp.array([time])))[1]
+        return 0.5 * log_det + 4 * 4 * float(time)
+
+    ends = closed(1e-3), closed(1.0)
+    found = [(closed(time) - ends[0]) / (ends[1] - ends[0]) for time in t]
+    np.testing.assert_allclose(found, rho, atol=1e-6)
+    total = LikelihoodWeighting()(SDE, t) / density
+    np.testing.assert_allclose(total, ends[1] - ends[0], rtol=1e-9)
+
+
+def test_plain_score_matching_has_the_noisier_target(x64):
+    """Its scale, given the velocity too, is that of gamma = 0."""
+    t = jnp.asarray(np.geomspace(1e-6, 1, 30))
+    given = dataclasses.replace(SDE, gamma=1e-13)
+    ratio = given.score_scale(t) / SDE.score_scale(t)
+    np.testing.assert_allclose(SDE.target_spread(t) ** 2, ratio**2 - 1, atol=1e-6)
+    assert float(ratio[0]) == pytest.approx((4 / 3) ** 0.5, rel=1e-4)
+
+
 @pytest.mark.parametrize(
     "weighting", [LikelihoodWeighting(), Reweighted(), Unweighted()]
 )
@@ -160,6 +186,38 @@ def test_bound_constant_and_end():
     assert float(later.prior_kl(one)[0, 0]) == pytest.approx(3.9e-5, rel=0.02)
 
 
+@pytest.mark.parametrize("added", [1e-6, 1e-2])
+def test_added_variance_is_in_every_form(x64, added):
+    """On both diagonals of S, and through it in N, the predictors, nu and the force."""
+    plain = CLD(beta_0=1.0, beta_1=5.0, mass=0.5, gamma=0.1)
+    sde = dataclasses.replace(plain, added_var=added)
+    u, r = np.array([0.7, -0.4]), 0.3
+    for time in (1e-4, 0.05, 0.9):
+        t = jnp.array([time])
+        s = covariance(plain, t) + added * np.eye(2)
+        np.testing.assert_allclose(covariance(sde, t), s, rtol=1e-9)
+        p = np.asarray(sde.mean(jnp.ones((1, 1)), t))[0]
+        n = s + np.outer(p, p)
+        scale = np.sqrt(s[0, 0] / np.linalg.det(s))
+        eps = np.linalg.solve(n, u)[1] / scale
+        state, residual = jnp.asarray(u)[None], jnp.full((1, 1), r)
+        beta, slope = float(sde.beta(t)[0]), s[0, 1] / s[0, 0]
+        expected = {
+            "score_scale": scale,
+            "data_noise": 1 / (p @ np.linalg.solve(s, p)),
+            "normal_eps": eps,
+            "base_eps": u[1] / s[1, 1] / scale,
+            "force": sde.friction * beta * (u[1] / sde.mass - scale * (eps + r)),
+            "estimate": (u[1] - (eps + r) / scale - slope * u[0])
+            / (p[1] - slope * p[0]),
+        }
+        arguments = {"score_scale": (t,), "data_noise": (t,)}
+        arguments |= {"normal_eps": (state, t), "base_eps": (state, t)}
+        for name, value in expected.items():
+            found = getattr(sde, name)(*arguments.get(name, (state, t, residual)))
+            np.testing.assert_allclose(np.ravel(found), value, rtol=1e-7, err_msg=name)
+
+
 def test_lift_draws_from_the_initial_velocities_at_small_times():
     z0, eps = jnp.ones((1, 1)), jnp.full((1, 1), 2.0)
     u, log_prob = SDE.lift(z0, jnp.array([1e-6]), eps)
@@ -170,7 +228,8 @@ def test_lift_draws_from_the_initial_velocities_at_small_times():
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("beta_0", 0.0), ("beta_1", -1.0), ("mass", 0.0), ("gamma", 0.0), ("gamma", 1.5)],
+    [("beta_0", 0.0), ("beta_1", -1.0), ("mass", 0.0), ("gamma", 0.0), ("gamma", 1.5)]
+    + [("added_var", -1e-6)],
 )
 def test_bad_fields_are_refused_by_name(field, value):
     with pytest.raises(ValueError, match=field):

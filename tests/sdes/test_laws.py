@@ -234,11 +234,82 @@ def test_inv_var_inverts_var(x64, sde):
     assert np.all(back[~grows] > t[~grows])
 
 
-@every_scalar_sde
-def test_log_snr_falls(x64, sde):
-    t = jnp.asarray(TINY_TO_ONE)
-    close(jnp.exp(sde.log_snr(t)), sde.alpha(t) ** 2 / sde.var(t))
-    assert np.all(np.diff(sde.log_snr(t)) < 0)
+def gains(sde, t, data_var):
+    """Of the best estimate of z_0 from u_t for data of this variance: [1 s]; and of the
+    predicted noise that belongs to it, [n s]."""
+    mean, root = kernel(sde, t)
+    precision = jnp.linalg.inv(data_var * mean @ mean.T + root @ root.T)
+    noised = matrix(sde.noised, sde.state_shape((1, 1)))
+    return data_var * mean.T @ precision, noised @ root.T @ precision
+
+
+@every_sde
+def test_estimate_is_the_posterior_mean(x64, sde):
+    """Of Gaussian data, from the predictor that knows their variance."""
+    u = jnp.linspace(-1.0, 0.7, sde.state_shape((1, 1))[1])[None]
+
+    def both(t):
+        estimate, predictor = gains(sde, t, 0.3)
+        residual = u @ predictor.T - sde.normal_eps(u, t)
+        return sde.estimate(u, t, residual), u @ estimate.T
+
+    found, expected = jax.vmap(lambda t: jnp.stack(both(t[None])))(
+        jnp.asarray(TIMES)
+    ).swapaxes(0, 1)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@every_sde
+def test_estimate_gives_the_data_back_from_their_noise(x64, sde):
+    eps = noise(sde.state_shape((1, 2)))
+
+    def back(t):
+        u = sde.perturb(data(), t, eps)
+        return sde.estimate(u, t, sde.noised(eps) - sde.normal_eps(u, t))
+
+    found = jax.vmap(lambda t: back(t[None]))(jnp.asarray(TIMES[:-1]))
+    np.testing.assert_allclose(found, jnp.broadcast_to(data(), found.shape), atol=1e-6)
+
+
+@every_sde
+def test_log_snr_is_the_information_of_a_state(x64, sde):
+    """1 / nu = mean' S^-1 mean; it falls."""
+
+    def information(t):
+        mean, root = kernel(sde, t)
+        return jnp.sum(jnp.linalg.solve(root, mean) ** 2)
+
+    found = at_each_time(lambda t: jnp.exp(sde.log_snr(t)))[:, 0]
+    np.testing.assert_allclose(found, at_each_time(information), rtol=1e-6)
+    assert np.all(np.diff(sde.log_snr(jnp.asarray(TINY_TO_ONE))) < 0)
+
+
+@every_sde
+def test_noises_data_tells_whether_noise_enters_the_data(sde):
+    ones = jnp.ones(sde.noise_shape((1, 2)))
+    assert sde.noises_data == bool(sde.lower(sde.embed(ones)).any())
+    u = a_state(sde)
+    replaced = sde.replace_data(u, data())
+    np.testing.assert_array_equal(sde.lower(replaced), data())
+    np.testing.assert_array_equal(replaced[:, 2:], u[:, 2:])
+
+
+@every_sde
+def test_base_predictor_knows_the_noised_part_alone(x64, sde):
+    """cov(eps, noised u) / var(noised u), for data that are a point (augmented) or
+    Normal (where all is noised)."""
+    data_var = sde.data_var if sde.noises_data else 0.0
+    noised = matrix(sde.noised, sde.state_shape((1, 1)))
+
+    def expected(t):
+        mean, root = kernel(sde, t)
+        var = noised @ (data_var * mean @ mean.T + root @ root.T) @ noised.T
+        # The score, in units of the noise that the predictor is of.
+        return jnp.linalg.inv(var)[0, 0] / sde.score_scale(t)[0]
+
+    u = jnp.ones(sde.state_shape((1, 1)))
+    found = at_each_time(lambda t: sde.base_eps(u, t)[0, 0])
+    np.testing.assert_allclose(found, at_each_time(expected), rtol=1e-6)
 
 
 def overrides(names):

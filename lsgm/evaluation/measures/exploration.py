@@ -114,7 +114,8 @@ class Exploration(Measure):
         ends = x[::2], x[1::2]
         first, last = (self._shown(run, end)[None] for end in ends)
         a, b = (walk.encode(end) for end in ends)
-        walked = walks.interpolate(walk, a, b, self.num_steps, self.flow.t_end)
+        key = stream(run.seed, Use.INTERPOLATION)
+        walked = walks.interpolate(walk, a, b, self.num_steps, self.flow.t_end, key)
         return jnp.concatenate([first, walked, last])
 
     def _traversal(self, run: EvaluationRun, walk: Walker, k: int) -> Array:

@@ -1,5 +1,6 @@
 """Walks: the ODE there and back, ends that are the data, the same each time."""
 
+import dataclasses
 import functools
 import types
 from typing import Any
@@ -16,7 +17,9 @@ from lsgm.evaluation.measures.exploration import Exploration
 from lsgm.evaluation.settings import Evaluation
 from lsgm.evaluation.subject import EvaluationRun, Subject
 from lsgm.model import LatentModel
+from lsgm.networks.mlp import MLP
 from lsgm.samplers.probability_flow import ProbabilityFlow
+from lsgm.sdes.cld import CLD
 from tests import small
 
 FLOW = ProbabilityFlow(rtol=1e-5, atol=1e-5)
@@ -62,11 +65,40 @@ def test_round_trip_of_no_length_is_the_reconstruction():
 
 def test_ends_of_an_interpolation_are_round_trips_of_the_data():
     a, b = (jax.tree.map(lambda z, p=p: z[p], _code()) for p in (slice(2), slice(2, 4)))
-    walked = walks.interpolate(_walk(), a, b, 3, FLOW.t_end)
+    walked = walks.interpolate(_walk(), a, b, 3, FLOW.t_end, jax.random.key(4))
     np.testing.assert_allclose(walked[0], _walk().decode(a), atol=5e-3)
     np.testing.assert_allclose(walked[-1], _walk().decode(b), atol=5e-3)
-    again = walks.interpolate(_walk(), a, b, 3, FLOW.t_end)
+    again = walks.interpolate(_walk(), a, b, 3, FLOW.t_end, jax.random.key(4))
     np.testing.assert_array_equal(walked, again)
+
+
+def test_walks_of_an_augmented_process():
+    """Through states of positions and velocities, and back to the latents."""
+    flow = ProbabilityFlow(rtol=1e-4, atol=1e-4, t_end=1e-3)
+    prior = dataclasses.replace(
+        MODEL.prior,
+        sde=CLD(),
+        sampler=flow,
+        network=MLP(width=8, depth=1, out_channels=MODEL.vae.prior_shape[-1]),
+    )
+    model = LatentModel(vae=MODEL.vae, prior=prior)
+    params, mutables = small.variables()
+    own, carried = prior.init(jax.random.key(0), model.vae.prior_shape)
+    walk = walks.walker(model, params | own, mutables | carried, flow)
+    code = walk.encode(_data())
+    decoded = walk.decode(code)
+    at_end, far = walks.round_trips(
+        walk, _data(), (flow.t_end, 0.9), flow.t_end, jax.random.key(5)
+    )
+    np.testing.assert_array_equal(at_end, decoded)
+    assert float(jnp.mean(jnp.abs(far - decoded))) > 1e-3
+    a, b = (jax.tree.map(lambda z, p=p: z[p], code) for p in (slice(2), slice(2, 4)))
+    walked = walks.interpolate(walk, a, b, 2, flow.t_end, jax.random.key(4))
+    np.testing.assert_allclose(walked[0], decoded[:2], atol=2e-2)
+    np.testing.assert_allclose(walked[-1], decoded[2:], atol=2e-2)
+    noises = [walk.noise(2, jax.random.key(i)) for i in (6, 7)]
+    frames = walks.traverse(walk, noises, 2, flow.t_end)
+    assert frames.shape == (2, *decoded[:2].shape)
 
 
 def test_slerp_keeps_length_and_angle():
