@@ -289,7 +289,7 @@ def test_gradients_of_the_discriminator(judged):
     norms = dict(zip(names, judged.arrays["grad_norms_D_total"], strict=True))
     ours = ddgan_names.write_discriminator(judged.computed[2])
     assert ours.keys() == norms.keys()
-    total = np.linalg.norm(list(norms.values()))
+    total = float(np.linalg.norm(list(norms.values())))
     for name, norm in norms.items():
         found = np.linalg.norm(ours[name])
         np.testing.assert_allclose(found, norm, rtol=1e-4, atol=1e-6 * total)
@@ -322,7 +322,7 @@ def test_gradients_of_the_generator(judged):
     norms = dict(zip(names, f.arrays["grad_norms_G"], strict=True))
     ours = ddgan_names.write_generator(gradients, fir=own.network.fir)
     assert ours.keys() == norms.keys()
-    total = np.linalg.norm(list(norms.values()))
+    total = float(np.linalg.norm(list(norms.values())))
     for name, norm in norms.items():
         found = np.linalg.norm(ours[name])
         np.testing.assert_allclose(found, norm, rtol=1e-4, atol=1e-6 * total)
