@@ -14,7 +14,10 @@ from lsgm.runs import experiment
 from tests import tiny
 
 ROOT = pathlib.Path(__file__).parents[1]
-HELPERS = ("__init__", "common", "paper", "pieces", "recipe", "resolved", "twin")
+HELPERS = (
+    *("__init__", "common", "denoising_gan", "paper", "pieces", "recipe", "resolved"),
+    "twin",
+)
 RUNS = [
     path.relative_to(ROOT)
     for path in sorted((ROOT / "configs").rglob("*.py"))

@@ -12,6 +12,7 @@ import numpy as np
 from lsgm.evaluation import sampling
 from lsgm.evaluation.held_out import HeldOut
 from lsgm.evaluation.measures.bound import bound_fn, example_values
+from lsgm.evaluation.measures.modes import cover_modes
 from lsgm.evaluation.settings import Evaluation
 from lsgm.model import LatentModel
 from lsgm.samplers.base import require_finite
@@ -88,8 +89,12 @@ def sample_observer(
             iter(data.eval_batches(settings.monitor_split, num // 2, num // 2))
         )
         pairs = reconstruct(state.averaged, state.mutables, batch)
+        scalars = {"samples/nfe": float(generated.nfe)}
+        if data.modes is not None:
+            found = cover_modes(np.asarray(generated.images), data.modes)
+            scalars |= {"samples/modes": found.covered, "samples/near": found.near}
         return Observation(
-            scalars={"samples/nfe": float(generated.nfe)},
+            scalars=scalars,
             pictures={
                 "samples": data.view.picture(np.asarray(generated.images)),
                 "reconstructions": data.view.pairs(*map(np.asarray, pairs)),

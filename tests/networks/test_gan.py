@@ -158,9 +158,13 @@ def test_mlp_guess_sees_level_and_latent(network):
         assert (jnp.abs(moved - first) > 1e-4).all()
 
 
-def test_mlp_discriminator_sees_both_and_the_level():
-    x, own = jax.random.normal(key(1), (2, 1, 1, 2)), MLPDiscriminator(width=16)
+@pytest.mark.parametrize("octaves", [0, 2])
+def test_mlp_discriminator_sees_both_and_the_level(octaves):
+    x = jax.random.normal(key(1), (2, 1, 1, 2))
+    own = MLPDiscriminator(width=16, octaves=octaves)
     first, params = own.init_with_output(key(), x, -x, LEVEL, train=False)
+    kernel = params["params"]["body"]["hidden_0"]["kernel"]
+    assert kernel.shape == (4 + 8 * octaves, 16)
     others = ((x, x, LEVEL), (-x, -x, LEVEL), (x, -x, LEVEL + 1))
     for changed in others:
         assert (jnp.abs(own.apply(params, *changed, train=False) - first) > 1e-5).all()
