@@ -9,6 +9,9 @@
     # one npz: hold out 5 % twice, keeping together what shares a value of 'base'
     python -m experiments.prepare_data --from=npz --root=emoji64.npz --name=emoji64 \\
         --hold_out=validation=0.05,test=0.05 --group_by=base
+    # StackedMNIST: three digits in three colours, 120,000 of them, padded to 32x32
+    python -m experiments.prepare_data --from=idx --root=DIR --name=stacked_mnist \\
+        --stack_passes=2 --stack_pad=2
     # is a prepared set still what was prepared?
     python -m experiments.prepare_data --verify --name=emoji64
 
@@ -37,6 +40,7 @@ from lsgm.data.preparation import manifest
 from lsgm.data.preparation.lists import read_list
 from lsgm.data.preparation.prepare import Unreadable, prepare
 from lsgm.data.preparation.split import first, hold_out, listed
+from lsgm.data.preparation.stack import stack
 from lsgm.data.sources.arrays import Npz
 from lsgm.data.sources.base import Examples, Source, source_notes
 from lsgm.data.sources.cifar import CIFAR10
@@ -101,7 +105,7 @@ _HOLD_OUT = flags.DEFINE_list(
 _GROUP_BY = flags.DEFINE_string(
     "group_by", None, "Array in the npz: equal values stay in one split."
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the random split.", lower_bound=0)
+_SEED = flags.DEFINE_integer("seed", 0, "Of random splits and stacks.", lower_bound=0)
 _FIRST = flags.DEFINE_list(
     "first", [], "Split 'train' in the order of its files: train=27000,test=3000."
 )
@@ -117,6 +121,15 @@ _UNREADABLE = flags.DEFINE_enum(
 )
 _PROCESSES = flags.DEFINE_integer(
     "num_processes", 1, "Processes that encode.", lower_bound=1
+)
+_STACK = flags.DEFINE_integer(
+    "stack_passes",
+    None,
+    "Stack three grey images as colours, so many times each split's number of them.",
+    lower_bound=1,
+)
+_STACK_PAD = flags.DEFINE_integer(
+    "stack_pad", 0, "Black pixels on each side of a stack.", lower_bound=0
 )
 _VERIFY = flags.DEFINE_bool(
     "verify", False, "Compare a prepared set with its checksums instead."
@@ -223,7 +236,13 @@ def _splits() -> tuple[Source, Mapping[str, Examples]]:
         if double := splits.keys() & parts.keys():
             raise ValueError(f"{', '.join(double)}: in the files already")
         splits = {**parts, **splits}
-    return source, _renamed(splits)
+    renamed = _renamed(splits)
+    if _STACK.value is None:
+        if _STACK_PAD.value:
+            raise ValueError("--stack_pad: only with --stack_passes")
+        return source, renamed
+    given = dict(passes=_STACK.value, pad=_STACK_PAD.value, seed=_SEED.value)
+    return source, stack(renamed, **given)
 
 
 def _source() -> Source:
@@ -358,6 +377,8 @@ def _rule() -> dict[str, Any]:
     rule: dict[str, Any] = {f.name: _pairs(f) for f in used if f.value}
     if _HOLD_OUT.value:
         rule |= {"seed": _SEED.value, "group_by": _GROUP_BY.value}
+    if _STACK.value is not None:
+        rule |= {f.name: f.value for f in (_STACK, _STACK_PAD, _SEED)}
     return rule
 
 

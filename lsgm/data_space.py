@@ -10,6 +10,10 @@ identity "encoder" draws z uniformly from the bin of x (uniform dequantisation),
 Eq. (2) is tight where p(z) is constant within each bin. Continuous data need no
 noise: z = x, and -log p(z) is their negative log-density.
 
+Levels without noise have no bound: their density grows without limit as p(z) gathers
+at them. A GAN, which has none anyway, is trained on them so, or its discriminator would
+look for the noise.
+
 Source: Theis et al., A note on the evaluation of generative models, arXiv
 1511.01844, section 3.1.
 """
@@ -29,7 +33,7 @@ class DequantisationLikelihood(Likelihood):
     """The level whose bin holds z, Eq. (1), for an identity VAE on levels."""
 
     @property
-    def bin_width(self) -> float:
+    def bin_width(self) -> float | None:
         """w of Eq. (1)."""
         return 2 / self.max_level
 
@@ -38,6 +42,21 @@ class DequantisationLikelihood(Likelihood):
 
     def distribution(self, out: Float[Array, "b h w c"]) -> "Bin":
         return Bin(z=out, max_level=self.max_level)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RoundingLikelihood(DequantisationLikelihood):
+    """The level nearest to z, for an identity VAE on levels without noise.
+
+    Only with a prior that has no bound (``lsgm.model.LatentModel`` refuses others).
+    """
+
+    has_bound: ClassVar[bool] = False
+
+    @property
+    def bin_width(self) -> None:
+        """No noise."""
+        return None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -70,10 +70,12 @@ class Likelihood(abc.ABC):
       num_bits: bits per channel of the data.
       density: whether it gives x a density; probabilities of levels otherwise.
       continuous: whether the data are real numbers instead of levels.
+      has_bound: whether a prior's bound, with it, is one on -log p(x).
     """
 
     density: ClassVar[bool] = False
     continuous: ClassVar[bool] = False
+    has_bound: ClassVar[bool] = True
 
     num_bits: int = 8
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 
 from lsgm import numerics
+from lsgm.config import ConfigError
 from lsgm.priors.base import Prior
 from lsgm.typing import Array, Image, Params, PRNGKey
 from lsgm.vae import VAE
@@ -31,10 +32,24 @@ class Generated(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LatentModel:
-    """p(x) = E_p(z)[p(x|z)], with q(z|x) beside it."""
+    """p(x) = E_p(z)[p(x|z)], with q(z|x) beside it.
+
+    Raises:
+      ConfigError: a prior with a bound on data that it does not bound so.
+    """
 
     vae: VAE
     prior: Prior
+
+    def __post_init__(self) -> None:
+        likelihood = self.vae.likelihood
+        if self.prior.has_bound and not likelihood.has_bound:
+            raise ConfigError(
+                "vae.likelihood",
+                type(likelihood).__name__,
+                f"adds no noise to levels, so the bound of {type(self.prior).__name__} "
+                "would be none on them; take DequantisationLikelihood",
+            )
 
     def published(self) -> "LatentModel":
         """Itself as the published code computes its likelihood and estimators."""

@@ -336,7 +336,8 @@ class IdentityVAE(VAE):
     continuous data their log-density.
 
     Attributes:
-      likelihood: ``DequantisationLikelihood`` or ``ContinuousLikelihood``.
+      likelihood: ``DequantisationLikelihood``, ``ContinuousLikelihood``, or for a prior
+        without a bound ``RoundingLikelihood``.
     """
 
     network: nn.Module = dataclasses.field(init=False, repr=False)
@@ -350,7 +351,8 @@ class IdentityVAE(VAE):
         if not hasattr(likelihood, "bin_width"):
             raise ValueError(
                 f"likelihood = {type(self.likelihood).__name__}: an identity VAE takes "
-                "DequantisationLikelihood or ContinuousLikelihood of lsgm.data_space"
+                "DequantisationLikelihood, ContinuousLikelihood or, without a bound, "
+                "RoundingLikelihood of lsgm.data_space"
             )
         network = Identity(
             num_outputs=self.data_shape[-1], bin_width=likelihood.bin_width

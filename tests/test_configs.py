@@ -16,7 +16,7 @@ from tests import tiny
 
 ROOT = pathlib.Path(__file__).parents[1]
 HELPERS = ("__init__", "common", "data_space", "paper", "pieces", "recipe", "resolved")
-HELPERS += ("twin",)
+HELPERS += ("denoising_gan", "twin")
 RUNS = [
     path.relative_to(ROOT)
     for path in sorted((ROOT / "configs").rglob("*.py"))

@@ -9,7 +9,12 @@ import pytest
 from scipy import stats
 
 from lsgm import elbo
-from lsgm.data_space import ContinuousLikelihood, DequantisationLikelihood
+from lsgm.config import ConfigError
+from lsgm.data_space import (
+    ContinuousLikelihood,
+    DequantisationLikelihood,
+    RoundingLikelihood,
+)
 from lsgm.distributions import LogisticLikelihood
 from lsgm.model import LatentModel
 from lsgm.priors.normal import StandardNormal
@@ -78,5 +83,24 @@ def test_bound_on_points_is_their_negative_log_density():
 def test_the_identity_has_no_parameters_and_nothing_to_choose():
     vae = levels_vae(8)
     assert not jax.tree.leaves(vae.init(jax.random.key(0)))
-    with pytest.raises(ValueError, match="DequantisationLikelihood or Continuous"):
+    with pytest.raises(ValueError, match="DequantisationLikelihood, Continuous"):
         IdentityVAE(data_shape=(4, 4, 1), likelihood=LogisticLikelihood())
+
+
+def test_levels_without_noise_stay_where_they_are_and_are_shown_as_levels():
+    likelihood = RoundingLikelihood(num_bits=8)
+    vae = IdentityVAE(data_shape=(1, 1, 1), likelihood=likelihood)
+    levels = jnp.arange(256, dtype=jnp.uint8)[:, None, None, None]
+    x = vae.preprocess({"levels": levels})
+    params, mutables = vae.init(jax.random.key(0))
+    noise = vae.draw(jax.random.split(jax.random.key(1), len(x)))
+    z0 = vae.encode(params, mutables, x, noise).z0
+    np.testing.assert_array_equal(z0, x)
+    shown = vae.likelihood.shown(vae.generate(params, mutables, (z0 + 3e-3,)).mean())
+    np.testing.assert_allclose(shown[:, 0, 0, 0], np.arange(256) / 255, atol=1e-6)
+
+
+def test_a_prior_with_a_bound_refuses_levels_without_noise():
+    vae = IdentityVAE(data_shape=(1, 1, 1), likelihood=RoundingLikelihood())
+    with pytest.raises(ConfigError, match="vae.likelihood.*adds no noise"):
+        LatentModel(vae=vae, prior=StandardNormal())

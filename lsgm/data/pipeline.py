@@ -21,7 +21,14 @@ import abc
 import dataclasses
 import functools
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    NamedTuple,
+    Protocol,
+    runtime_checkable,
+)
 
 import numpy as np
 from jaxtyping import Float
@@ -160,6 +167,18 @@ class EvalBatches(Batches):
         return self._start(k) + np.arange(self._size)
 
 
+class Modes(NamedTuple):
+    """Normal modes of equal weight.
+
+    Attributes:
+      centers: [m d], of the examples' d values.
+      deviation: of each mode, the same in all directions.
+    """
+
+    centers: np.ndarray
+    deviation: float
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Data(abc.ABC):
     """What ``config.data`` describes: splits, batches, units and a view.
@@ -207,6 +226,11 @@ class Data(abc.ABC):
         Raises:
           DataError: missing split, unreadable or unfit data.
         """
+
+    @property
+    def modes(self) -> Modes | None:
+        """Where the distribution is known to have its modes; None where it is not."""
+        return None
 
     def units(self, batch: Batch) -> Float[np.ndarray, " b"]:
         """How many units each example has; here its dimensions."""

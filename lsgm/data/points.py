@@ -24,7 +24,7 @@ from jaxtyping import Float
 
 from lsgm.config import nearest
 from lsgm.data.errors import DataError
-from lsgm.data.pipeline import Data
+from lsgm.data.pipeline import Data, Modes
 from lsgm.data.views import PlaneView
 from lsgm.streams import check_seed
 
@@ -58,8 +58,13 @@ def swiss_rolls(rng: np.random.Generator, num: int) -> Points2D:
 def diamond(rng: np.random.Generator, num: int) -> Points2D:
     """Eq. (4)."""
     x, y = 0.5 * rng.integers(-1, 2, (2, num))
-    turned = np.stack((x - y, x + y), 1) / math.sqrt(2)
-    return turned + 0.04 * rng.normal(size=(num, 2))
+    return _turned(np.stack((x, y), 1)) + 0.04 * rng.normal(size=(num, 2))
+
+
+def _turned(points: Points2D) -> Points2D:
+    """By 45 degrees."""
+    x, y = points.T
+    return np.stack((x - y, x + y), 1) / math.sqrt(2)
 
 
 # The generator of each set, and the root mean square of its coordinates, exactly.
@@ -71,6 +76,13 @@ SETS: dict[str, tuple[Callable[[np.random.Generator, int], Points2D], float]] = 
         math.sqrt(0.8 * 0.8**2 + 1e-4 * (9.75 * math.pi**2 / 2 + 0.2**2)),
     ),
     "diamond": (diamond, math.sqrt(1 / 6 + 0.04**2)),
+}
+# All pairs of -2 .. 2.
+GRID = np.stack(np.meshgrid(*2 * [np.arange(-2.0, 3.0)]), -1).reshape(-1, 2)
+# Modes, and the deviation of each, of the sets that are mixtures.
+GRIDS: dict[str, tuple[Points2D, float]] = {
+    "gaussians": (GRID, 0.05),
+    "diamond": (_turned(GRID[(np.abs(GRID) <= 1).all(1)] / 2), 0.04),
 }
 # Half the side of the square that shows a set.
 EXTENT = 2.5
@@ -123,6 +135,15 @@ class Points(Data):
     @property
     def view(self) -> PlaneView:
         return PlaneView(extent=EXTENT)
+
+    @property
+    def modes(self) -> Modes | None:
+        """Of (1) and (4), which are mixtures of Normal ones."""
+        if self.name not in GRIDS:
+            return None
+        centers, deviation = GRIDS[self.name]
+        scale = SETS[self.name][1]
+        return Modes(centers / scale, deviation / scale)
 
     def splits(self) -> tuple[str, ...]:
         return SPLITS

@@ -12,6 +12,7 @@ import numpy as np
 from lsgm.evaluation import sampling
 from lsgm.evaluation.held_out import HeldOut
 from lsgm.evaluation.measures.bound import bound_fn, example_values
+from lsgm.evaluation.measures.modes import cover_modes
 from lsgm.evaluation.settings import Evaluation
 from lsgm.model import LatentModel
 from lsgm.statistics.estimate import estimate_mean
@@ -88,8 +89,12 @@ def sample_observer(
         drawn = sampling.draw(sample, *own, num, sample_key)
         batch = next(iter(data.eval_batches(settings.monitor_split, seen, seen)))
         pairs = reconstruct(state.averaged, state.mutables, batch)
+        scalars = {"samples/nfe": float(drawn.nfe.mean())}
+        if data.modes is not None:
+            found = cover_modes(drawn.images, data.modes)
+            scalars |= {"samples/modes": found.covered, "samples/near": found.near}
         return Observation(
-            scalars={"samples/nfe": float(drawn.nfe.mean())},
+            scalars=scalars,
             pictures={
                 "samples": data.view.picture(drawn.images),
                 "reconstructions": data.view.pairs(*map(np.asarray, pairs)),

@@ -22,7 +22,7 @@ import numpy as np
 from lsgm.features import weights_file
 from lsgm.features.sharded import over_devices
 from lsgm.networks.classifier import ConvClassifier
-from lsgm.typing import Array, Float, Params
+from lsgm.typing import Array, Float, Int, Params
 
 # Below so many samples published names carry their number.
 ENOUGH = 10_000
@@ -117,13 +117,25 @@ class ClassifierFeatures:
             or outside [0, 1].
           weights_file.WeightsError: the weights are not those of the provenance.
         """
+        return _features(self.path, self.batch_size)(self._checked(images))
+
+    def classify(
+        self, images: Float[np.ndarray | Array, "n h w c"]
+    ) -> Int[np.ndarray, " n"]:
+        """The likeliest class of each image; raises as the features do."""
+        logits = _logits(self.path, self.batch_size)(self._checked(images))
+        return logits.argmax(1)
+
+    def _checked(
+        self, images: Float[np.ndarray | Array, "n h w c"]
+    ) -> Float[np.ndarray, "n h w c"]:
         images = check_range(np.asarray(images, np.float32))
         shape = tuple(self.provenance["image_shape"])
         if images.shape[1:] != shape:
             raise ValueError(
                 f"images are {images.shape[1:]}; {self.name} takes {shape}"
             )
-        return _features(self.path, self.batch_size)(images)
+        return images
 
 
 def check_range(images: Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n h w c"]:
@@ -172,3 +184,14 @@ def _features(
         return jnp.asarray(raw) / provenance["feature_scale"]
 
     return over_devices(features, params, batch_size)
+
+
+@functools.cache
+def _logits(path: pathlib.Path, batch_size: int) -> Callable[[np.ndarray], np.ndarray]:
+    params, provenance = weights_file.read(path), weights_file.read_provenance(path)
+    network = ConvClassifier(**provenance["network"])
+
+    def logits(params: Params, x: Array) -> Array:
+        return jnp.asarray(network.apply({"params": params}, x))
+
+    return over_devices(logits, params, batch_size)

@@ -124,7 +124,8 @@ def entries(tree: Mapping, *, fir: bool, numbered: bool = False) -> list[TensorR
             found.append(TensorRule("temb_fun.w", path, Layout.ROW))
     first = int(numbered and "embedding" in network)
     for i, name in enumerate(module_order(network), first):
-        found += _module_entries(name, network[name], f"all_modules.{i}", fir)
+        number, path = f"all_modules.{i}", ("network", name)
+        found += module_entries(name, network[name], number, path, fir=fir)
     return found
 
 
@@ -150,28 +151,40 @@ def _possible_modules(levels: int, blocks: int) -> Iterator[str]:
     yield from ("head_norm", "head")
 
 
-def _module_entries(
-    name: str, module: Mapping, number: str, fir: bool
+def module_entries(
+    name: str, module: Mapping, number: str, path: tuple[str, ...], *, fir: bool
 ) -> list[TensorRule]:
-    path = ("network", name)
+    """Entries of one module of the U-Net, ``name`` in ours and ``number`` in theirs.
+
+    Args:
+      path: of the module in our tree.
+    """
     if "scale" in module:
-        return _pair(number, path, "scale", Layout.SAME)
+        return pair(number, path, "scale", Layout.SAME)
     if "conv" in module:
         conv = "Conv2d_0" if fir else "Conv_0"
-        return _pair(f"{number}.{conv}", (*path, "conv"), "kernel", Layout.CONV)
+        return pair(f"{number}.{conv}", (*path, "conv"), "kernel", Layout.CONV)
     if "kernel" in module:
         published = f"{number}.Conv_0" if name.startswith("input_") else number
         layout = Layout.LINEAR if name.startswith("time_") else Layout.CONV
-        return _pair(published, path, "kernel", layout)
+        return pair(published, path, "kernel", layout)
     found = []
     for part, (published, layout) in SUBMODULES.items():
-        if part in module:
+        if part not in module:
+            continue
+        published, own = f"{number}.{published}", (*path, part)
+        if "style" in module[part]:
+            style = (*own, "style")
+            found += pair(f"{published}.style", style, "kernel", Layout.LINEAR)
+        else:
             weight = "scale" if part.startswith("norm") else "kernel"
-            found += _pair(f"{number}.{published}", (*path, part), weight, layout)
+            found += pair(published, own, weight, layout)
     return found
 
 
-def _pair(published: str, path: tuple[str, ...], weight: str, layout: Layout) -> list:
+def pair(
+    published: str, path: tuple[str, ...], weight: str, layout: Layout
+) -> list[TensorRule]:
     """Entries of a weight and its bias."""
     names = ("W", "b") if ".NIN_" in published else ("weight", "bias")
     return [

@@ -80,14 +80,22 @@ class GroupNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
         self.sow(SCALES, "scale", scale)
         y = x.astype(jnp.float32)
-        mean = group_mean(y, num_groups)
-        # A variance is the same about any center; about the mean itself it keeps
-        # its digits, and held constant the center costs no gradient of its own.
-        center = jax.lax.stop_gradient(mean)
-        var = group_mean((y - center) ** 2, num_groups) - (mean - center) ** 2
+        mean, var = group_moments(y, num_groups)
         slope = jax.lax.rsqrt(var + self.epsilon) * scale[None, None, None]
         offset = bias[None, None, None] - mean * slope
         return (y * slope + offset).astype(x.dtype)
+
+
+def group_moments(
+    x: Float[Array, "b h w c"], num_groups: int
+) -> tuple[Float[Array, "b 1 1 c"], Float[Array, "b 1 1 c"]]:
+    """Mean and variance over pixels and over the channels of a group, at each of its
+    channels."""
+    mean = group_mean(x, num_groups)
+    # A variance is the same about any center; about the mean itself it keeps
+    # its digits, and held constant the center costs no gradient of its own.
+    center = jax.lax.stop_gradient(mean)
+    return mean, group_mean((x - center) ** 2, num_groups) - (mean - center) ** 2
 
 
 def group_mean(x: Float[Array, "b h w c"], num_groups: int) -> Float[Array, "b 1 1 c"]:

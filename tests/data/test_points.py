@@ -76,3 +76,22 @@ def test_wrong_names_are_refused():
         Points(name="moons").open("tset")
     with pytest.raises(ValueError, match="num_train = 0"):
         Points(name="moons", num_train=0)
+
+
+def test_modes_are_where_the_points_are():
+    """Of every set that names some: all points within five deviations, evenly."""
+    named = {}
+    for name in SETS:
+        data = Points(name=name, num_train=4000)
+        if data.modes is None:
+            continue
+        centers, deviation = data.modes
+        points = data.open("train").points.reshape(-1, 2)
+        distance = np.linalg.norm(points[:, None] - centers[None], axis=-1)
+        assert distance.min(1).max() < 6 * deviation
+        counts = np.bincount(distance.argmin(1), minlength=len(centers))
+        assert counts.min() > 0.6 * 4000 / len(centers)
+        spread = np.sqrt((distance.min(1) ** 2).mean() / 2)
+        assert spread == pytest.approx(deviation, rel=0.05)
+        named[name] = len(centers)
+    assert named == {"gaussians": 25, "diamond": 9}
