@@ -5,11 +5,13 @@ Gaussian data of another variance: imperfect in a known way, so that
 
     I = int_{t_min}^1 w(t) E |eps - eps_hat(z_t, t)|^2 dt                  (1)
 
-is a quadrature of a closed form. Every estimate comes from ``ScorePrior.terms`` in
-float32, as in training. Its variance is over times and noise, the data given: each
-batch of latents is looked at twice with independent draws, and half the mean square
-of the difference of the two batch means, times the batch size, is the variance per
-example.
+is a quadrature of a closed form, and so is the variance of an estimator
+(``lsgm.benchmarks.time_integral``): times proposed for another weighting have tails
+too heavy to measure it. Every mean comes from ``ScorePrior.terms`` in float32, as in
+training. Variances are over times and noise, the data given. As a check they are
+measured too: each batch of latents is looked at twice with independent draws, and half
+the mean square of the difference of the two batch means, times the batch size, is the
+variance per example.
 """
 
 import csv
@@ -25,6 +27,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsgm import numerics
+from lsgm.benchmarks.time_integral import (
+    DATA_VAR,
+    MODEL_VAR,
+    Z_SHAPE,
+    Moments,
+    gain,
+    moments,
+    quadrature,
+)
 from lsgm.files import write_file
 from lsgm.objectives.time_sampling import Importance, TimeSampler, Uniform
 from lsgm.objectives.weighting import (
@@ -60,8 +71,6 @@ WEIGHTINGS: dict[str, Weighting] = {
 }
 # The bound as ScorePrior estimates it by default: Eq. (3) there.
 CONTROLLED = "likelihood - control"
-DATA_VAR, MODEL_VAR = 1.2, 0.8
-Z_SHAPE = (2, 2, 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,10 +92,12 @@ class EstimatorRow:
     """One estimator.
 
     Attributes:
-      mean, standard_error: of Eq. (1), nats where the weighting is the likelihood's.
-      exact: its quadrature.
-      variance: per example, over times and noise.
-      relative: that over the variance with uniform times.
+      mean: of Eq. (1), nats where the weighting is the likelihood's.
+      standard_error: of that, by quadrature.
+      exact: the quadrature of Eq. (1).
+      variance: per example, over times and noise, by quadrature.
+      measured: the same from the draws.
+      relative: the variance over that with uniform times.
       note: what is wrong, where something is.
     """
 
@@ -97,6 +108,7 @@ class EstimatorRow:
     standard_error: float
     exact: float
     variance: float
+    measured: float
     relative: float
     note: str
 
@@ -112,7 +124,7 @@ def rows(batches: int, batch_size: int, t_min: float) -> Iterator[EstimatorRow]:
         }
         for name in WEIGHTINGS.keys() - exact.keys():
             note = "no weight: negative or infinite for this process"
-            yield EstimatorRow(sde_name, name, "any", *(math.nan,) * 5, note=note)
+            yield EstimatorRow(sde_name, name, "any", *(math.nan,) * 6, note=note)
         exact[CONTROLLED] = exact["likelihood"]
         for times, sampler in time_samplers(t_min).items():
             try:
@@ -120,13 +132,22 @@ def rows(batches: int, batch_size: int, t_min: float) -> Iterator[EstimatorRow]:
             except ValueError as error:  # the proposal is not a density
                 for name in exact:
                     where = (sde_name, name, times)
-                    yield EstimatorRow(*where, *(math.nan,) * 5, note=str(error))
+                    yield EstimatorRow(*where, *(math.nan,) * 6, note=str(error))
                 continue
             for name in exact:
                 where = (sde_name, name, times)
-                row = summary(where, found[name], exact[name], batch_size)
+                known = estimator_moments(sde, name, sampler, batch_size)
+                row = summary(where, found[name], exact[name], known, batch_size)
                 base = uniform.setdefault(name, row.variance)
                 yield dataclasses.replace(row, relative=row.variance / base)
+
+
+def estimator_moments(
+    sde: ScalarSDE, name: str, times: TimeSampler, batch_size: int
+) -> Moments:
+    """Exact moments of the estimator of this name, ``CONTROLLED`` included."""
+    weighting = WEIGHTINGS.get(name, LikelihoodWeighting())
+    return moments(sde, weighting, times, batch_size, control=name == CONTROLLED)
 
 
 def is_weight(sde: ScalarSDE, weighting: Weighting, t_min: float) -> bool:
@@ -211,47 +232,29 @@ def draws(stratified: bool, batches: int, batch_size: int) -> tuple[Array, Score
 
 
 def summary(
-    where: tuple[str, str, str], means: np.ndarray, exact: float, batch_size: int
+    where: tuple[str, str, str],
+    means: np.ndarray,
+    exact: float,
+    known: Moments,
+    batch_size: int,
 ) -> EstimatorRow:
-    """Mean, error and variance from pairs of batch means [batches 2]."""
+    """Mean and measured variance from pairs of batch means [batches 2]."""
     means = means.astype(np.float64)
     bad = np.count_nonzero(~np.isfinite(means).all(1))
     if bad:
         note = f"{bad} of {len(means)} not finite"
-        return EstimatorRow(*where, math.nan, math.nan, exact, math.nan, math.nan, note)
-    pairs = means.mean(1)
+        none = math.nan
+        return EstimatorRow(*where, none, none, exact, none, none, none, note)
     return EstimatorRow(
         *where,
-        mean=pairs.mean(),
-        standard_error=pairs.std(ddof=1) / len(pairs) ** 0.5,
+        mean=means.mean(),
+        standard_error=known.standard_error(len(means), batch_size),
         exact=exact,
-        variance=float(batch_size * np.mean(np.diff(means) ** 2) / 2),
+        variance=known.variance,
+        measured=float(batch_size * np.mean(np.diff(means) ** 2) / 2),
         relative=math.nan,
         note="",
     )
-
-
-def quadrature(sde: ScalarSDE, weighting: Weighting, t_min: float) -> float:
-    """Eq. (1) by Gauss-Legendre cells in float64, fine at both ends."""
-    early = np.geomspace(max(t_min, 1e-9), 0.5, 400)
-    late = 1 - np.geomspace(1e-6, 0.5, 400)[::-1]
-    edges = np.unique(np.concatenate([[t_min], early, late, [1.0]]))
-    places, weights = np.polynomial.legendre.leggauss(8)
-    widths = np.diff(edges)
-    nodes = edges[:-1, None] + 0.5 * (places + 1) * widths[:, None]
-
-    def integrand(t: Array) -> Array:
-        k, noise = gain(sde, t, MODEL_VAR), jnp.sqrt(sde.var(t))
-        error = (1 - k * noise) ** 2 + (k * sde.alpha(t)) ** 2 * DATA_VAR
-        return weighting(sde, t) * error
-
-    values = numerics.on_host(integrand, nodes.ravel()).reshape(nodes.shape)
-    return math.prod(Z_SHAPE) * float(0.5 * widths @ (values @ weights))
-
-
-def gain(sde: ScalarSDE, t: Array, variance: float) -> Array:
-    """eps_hat / z_t of the exact predictor for N(0, variance) data."""
-    return jnp.sqrt(sde.var(t)) / (sde.alpha(t) ** 2 * variance + sde.var(t))
 
 
 def markdown(
@@ -263,9 +266,11 @@ def markdown(
         "",
         f"{batches} pairs of batches of {batch_size}; latents of {math.prod(Z_SHAPE)} "
         f"dimensions, variance {DATA_VAR} under a predictor for {MODEL_VAR}; times "
-        f"from {t_min:g}. Variances are per example, over times and noise.",
+        f"from {t_min:g}. Variances are per example, over times and noise. They and "
+        "standard errors are by quadrature; the last column compares the draws' own.",
     ]
     header = ["times", "mean", "s.e.", "(mean - exact) / s.e.", "variance / uniform's"]
+    header.append("measured / exact")
     for sde in SDES:
         for weighting in [*WEIGHTINGS, CONTROLLED]:
             part = [r for r in found if (r.sde, r.weighting) == (sde, weighting)]
@@ -287,7 +292,7 @@ def write(found: list[EstimatorRow], text: str, folder: pathlib.Path) -> None:
 
 def _cells(row: EstimatorRow) -> list[str]:
     if row.note:
-        return [row.times, row.note, "", "", ""]
+        return [row.times, row.note, "", "", "", ""]
     away = (row.mean - row.exact) / row.standard_error
     return [
         row.times,
@@ -295,4 +300,5 @@ def _cells(row: EstimatorRow) -> list[str]:
         f"{row.standard_error:.2g}",
         f"{away:+.1f}",
         f"{row.relative:.3g}",
+        f"{row.measured / row.variance:.3g}",
     ]
