@@ -120,6 +120,27 @@ def test_boundary_term_is_the_kl_at_the_end():
     np.testing.assert_allclose(at_one, 5.0e-4, rtol=1e-2)
 
 
+@pytest.mark.parametrize("boundary", [True, False])
+@pytest.mark.parametrize(
+    "sde", [VPSDE(beta_1=2.0), GeometricVPSDE(var_max=0.8)], ids=["linear", "geometric"]
+)
+def test_bound_of_the_normal_prior(sde, boundary):
+    """Its predictor leaves nothing to estimate: with the control variate every draw
+    is the closed form, -E log N(u_tau; 0, 1), less the KL at t = 1 without the
+    boundary term. These processes keep enough of the data for the KL to be seen."""
+    normal = GaussianNetwork(sde, (sde.data_var,) * 2)
+    prior, z0 = make(sde=sde, network=normal, boundary_term=boundary), latents(3)
+    found = evaluate(prior, draw(prior, 3), z0).cross_entropy
+    (start, end), (var, last) = (
+        numerics.on_host(of, [T_MIN, 1.0]) for of in (sde.alpha, sde.var)
+    )
+    z2 = np.asarray(z0, np.float64) ** 2
+    expected = 0.5 * (np.log(2 * np.pi) + start**2 * z2 + var)
+    kl = 0.5 * (end**2 * z2 + last - 1 - np.log(last))
+    assert kl.min() > 1e-3
+    np.testing.assert_allclose(found, expected - (not boundary) * kl, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "weighting", [LikelihoodWeighting(), Reweighted(), Unweighted()]
 )

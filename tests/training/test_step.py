@@ -146,18 +146,77 @@ class Alternating(Quadratics):
     ],
 )
 def test_updates_are_those_of_hand_made_gradients(kind, b):
+    state, update = with_objective(kind)
+    levels = small.batch()["levels"] * 0
+    new, metrics = update(state, {"levels": levels.at[0].set(1)})
+    assert metrics["skipped"] == 0
+    assert new.params["vae"]["a"] == pytest.approx(0.925, rel=1e-6)
+    assert new.params["prior"]["b"] == pytest.approx(b, rel=1e-6)
+
+
+def with_objective(kind, averaged=()):
+    """A state with the numbers a = 1 and b = 2, and the update of an objective of
+    them, compiled."""
     stage = STAGES["joint"]
     built = stage.objective(small.vae())
     objective = kind(**{f.name: getattr(built, f.name) for f in fields(built)})
     params = {"vae": {"a": jnp.float32(1.0)}, "prior": {"b": jnp.float32(2.0)}}
     optimizers = stage.transformations()
-    state = states.create(jax.random.key(1), params, {}, optimizers, ())
-    update = make_update(objective, optimizers, stage.ema, AXIS)
-    levels = small.batch()["levels"] * 0
-    new, metrics = on_devices(update, 1)(state, {"levels": levels.at[0].set(1)})
-    assert metrics["skipped"] == 0
-    assert new.params["vae"]["a"] == pytest.approx(0.925, rel=1e-6)
-    assert new.params["prior"]["b"] == pytest.approx(b, rel=1e-6)
+    state = states.create(jax.random.key(1), params, {}, optimizers, averaged)
+    return state, on_devices(make_update(objective, optimizers, stage.ema, AXIS), 1)
+
+
+class Noisy(Alternating):
+    """Every player moves by its draw: J = number drawn x its parameter."""
+
+    def draw(self, key, num, axis=None):
+        noise = jax.random.normal(key, ())
+        return ObjectiveDraws(noise=(noise,), prior=None, dropout=None)
+
+    def __call__(self, params, mutables, x, draws, step, axis=None, *others):
+        moved = {"vae": params["vae"]["a"], "prior": params["prior"]["b"]}
+        noise = jax.lax.pcast(draws.noise[0], AXIS, to="varying")
+        return {g: noise * p for g, p in moved.items()}, Aux({}, mutables)
+
+
+def test_every_step_and_phase_has_noise_of_its_own():
+    """And it is a function of the root key and the step: a later state with the same
+    numbers draws the same."""
+    state, update = with_objective(Noisy)
+    key, drawn = state.key, []
+    for step in range(3):
+        new, _ = update(state, small.batch())
+        moves = [
+            float((old - now) / small.RATE)
+            for old, now in zip(
+                jax.tree.leaves(state.params), jax.tree.leaves(new.params), strict=True
+            )
+        ]
+        drawn += moves[::-1]  # of a and b, which are the leaves b and a
+        for phase in range(2):
+            folded = jax.random.fold_in(jax.random.clone(key), step)
+            expected = jax.random.normal(jax.random.fold_in(folded, phase), ())
+            assert drawn[2 * step + phase] == pytest.approx(float(expected), abs=1e-4)
+        state = new
+    assert len(np.unique(np.round(drawn, 3))) == 6
+
+
+def test_averages_follow_the_parameters_after_the_update():
+    """Of the first update they are copies; then 0.9 of what was, 0.1 of what is."""
+    state, update = with_objective(Quadratics, averaged=("vae", "prior"))
+    batch = small.batch()
+    first, _ = update(state, batch)
+    jax.tree.map(np.testing.assert_array_equal, first.ema, first.params)
+    second, _ = update(first, batch)
+    assert_close(
+        second.ema,
+        jax.tree.map(lambda a, p: 0.9 * a + 0.1 * p, first.ema, second.params),
+        rtol=1e-6,
+        atol=0,
+    )
+    jax.tree.map(lambda a, p: np.testing.assert_(a != p), second.ema, first.params)
+    averaged = {**second.params, **second.ema}
+    jax.tree.map(np.testing.assert_array_equal, second.averaged, averaged)
 
 
 @pytest.mark.multidevice
