@@ -22,6 +22,7 @@ from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.training.stage import Stage
 from lsgm.training.state import TrainState
 from lsgm.training.step import group_gradients
+from tests.golden.files import base_of
 from tests.golden.test_sde import WEIGHTINGS, make_sde, time_sampler
 
 # The compiler takes longer than all runs of what it compiles.
@@ -45,8 +46,7 @@ class Golden:
     def __init__(self, path):
         with np.load(path) as arrays:
             self.arrays = dict(arrays)
-        base = path.with_name(self.json("base_file").removesuffix(".npz") + ".npz")
-        with np.load(base) as arrays:
+        with np.load(base_of(path, self.json("base_file"))) as arrays:
             self.base = dict(arrays)
         self.args = self.json("args")
         self.disjoint = self.json("variant") == "disjoint"
@@ -98,10 +98,14 @@ class Golden:
         args, config = self.args, json.loads(str(self.base["dae_config"]))
         mode, own = args["iw_sample_p"], args["iw_sample_q"]
         t_min = args["time_eps"]
-        multipliers = ncsnpp_names.channel_mult(config)
+        multipliers = config.get("channel_mult")
+        if multipliers is None:
+            multipliers = ncsnpp_names.channel_mult(config)
         return ScorePrior(
             sde=make_sde(args),
-            network=configs.build(ncsnpp_names.network_piece(config, multipliers)),
+            network=configs.build(
+                ncsnpp_names.network_piece(config, tuple(multipliers))
+            ),
             weighting=WEIGHTINGS[mode.rsplit("_", 1)[0]],
             time_sampler=time_sampler(mode, t_min),
             encoder_times=None if own == REWEIGHT else time_sampler(own, t_min),

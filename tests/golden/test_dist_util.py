@@ -15,9 +15,9 @@ from lsgm.distributions import (
     LogisticMixtureLikelihood,
 )
 from lsgm.objectives import kl_balance
-from tests.conftest import golden_files
+from tests.golden.files import fixtures_with
 
-FILES = golden_files("dist_util*.npz")
+MIXTURES = fixtures_with("dml*/logits")
 # The published code subtracts two fp32 sigmoids (rounding 6e-8 each) down to a
 # difference of 1e-5: that is the noise of its logarithm, per colour and pixel.
 CANCELLATION = 1.2e-7 / 1e-5
@@ -49,7 +49,7 @@ def close_mean(actual, stored):
     np.testing.assert_allclose(actual, stored, atol=2e-5 * np.abs(stored).max())
 
 
-@pytest.mark.parametrize("path", FILES)
+@pytest.mark.parametrize("path", fixtures_with("bin/log_p"))
 def test_bernoulli(path):
     z = load(path)
     distribution = BernoulliLikelihood().distribution(nhwc(z["bin/logits"]))
@@ -59,7 +59,7 @@ def test_bernoulli(path):
     close_mean(distribution.mean(), nhwc(z["bin/mean"]))
 
 
-@pytest.mark.parametrize("path", FILES)
+@pytest.mark.parametrize("path", fixtures_with("dl/log_p"))
 def test_discretised_logistic(path):
     z = load(path)
     likelihood = LogisticLikelihood(reference_compatible=True)
@@ -70,7 +70,7 @@ def test_discretised_logistic(path):
     close_sum(log_p, stored)
 
 
-@pytest.mark.parametrize("path", FILES)
+@pytest.mark.parametrize("path", MIXTURES)
 def test_logistic_mixture(path):
     z = load(path)
     for (bits,) in names(path, r"dml(\d)/logits"):
@@ -85,7 +85,7 @@ def test_logistic_mixture(path):
         close_mean(distribution.mean(), nhwc(z[f"dml{bits}/mean"]))
 
 
-@pytest.mark.parametrize("path", FILES)
+@pytest.mark.parametrize("path", MIXTURES)
 def test_logistic_mixture_sample(path):
     z = load(path)
     for bits, temperature in names(path, r"dml(\d)/sample_t([\d.]+)"):
@@ -102,7 +102,7 @@ def test_logistic_mixture_sample(path):
         close_mean(drawn, nhwc(z[f"dml{bits}/sample_t{temperature}"]))
 
 
-@pytest.mark.parametrize("path", FILES)
+@pytest.mark.parametrize("path", fixtures_with("kl_balancer_coeff/*"))
 def test_group_weights(path):
     z = load(path)
     pattern = r"kl_balancer_coeff/(\w+)/scales(\d+)_groups(\d+)"
@@ -114,7 +114,7 @@ def test_group_weights(path):
         np.testing.assert_allclose(weights, stored, rtol=1e-6)
 
 
-@pytest.mark.parametrize("path", FILES)
+@pytest.mark.parametrize("path", fixtures_with("kl_coeff/*"))
 def test_kl_coefficient(path):
     z = load(path)
     pattern = r"kl_coeff/total([\d.]+)_const([\d.]+)_min([\d.]+)_max([\d.]+)"
@@ -131,7 +131,7 @@ def test_kl_coefficient(path):
         np.testing.assert_allclose([schedule(s) for s in steps], stored, rtol=1e-5)
 
 
-@pytest.mark.parametrize("path", FILES)
+@pytest.mark.parametrize("path", fixtures_with("change_bit_length/*"))
 def test_bit_depth(path):
     z = load(path)
     images = np.round(255 * z["change_bit_length/in"]).astype(np.uint8)
@@ -144,7 +144,7 @@ def test_bit_depth(path):
         )
 
 
-@pytest.mark.parametrize("path", FILES)
+@pytest.mark.parametrize("path", fixtures_with("soft_clamp/*"))
 def test_soft_clamp(path):
     z = load(path)
     for prefix, limit in names(path, r"soft_clamp/(a?)([\d.]+)$"):

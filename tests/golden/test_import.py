@@ -15,31 +15,40 @@ import pytest
 from lsgm.interop import files
 from lsgm.runs import exchange
 from lsgm.runs.restore import restore
-from tests.conftest import golden_dir, golden_files
+from tests.conftest import golden_dir
+from tests.golden.files import base_of, fixtures_with, parameters, paths_with
 from tests.golden.test_ncsnpp import assert_close
 from tests.golden.vae_fixture import Golden, nchw, nhwc
 
 QUICK = {"xla_backend_optimization_level": 0}
-# A base with both state dictionaries, and a variant with a run's arguments for it.
-RUNS = [
-    ("loss_base_mnist", "loss_joint_vpsde_lliw_reweight"),
-    ("loss_base_cifar", "loss_joint_geometric_lluniform"),
-]
+VARIANT = ("base_file", "args", "score_call0/mixed_out")
 
 
 @functools.cache
-def arrays(name):
-    with np.load(golden_dir() / f"{name}.npz") as file:
+def arrays(path):
+    with np.load(path) as file:
         return dict(file)
 
 
-def state(name, prefix):
-    found = arrays(name).items()
+def state(path, prefix):
+    found = arrays(path).items()
     return {k.removeprefix(prefix): v for k, v in found if k.startswith(prefix)}
 
 
-def words(name, key):
-    return json.loads(str(arrays(name)[key]))
+def words(path, key):
+    return json.loads(str(arrays(path)[key]))
+
+
+def runs(folder):
+    """A base with both state dictionaries, and a variant with a run's arguments for
+    it: the first of each base whose two networks are of one data set."""
+    found = {}
+    for variant in paths_with(folder, *VARIANT):
+        base = base_of(variant, words(variant, "base_file"))
+        sets = {words(base, f"{part}_config")["dataset"] for part in ("vae", "dae")}
+        if len(sets) == 1:
+            found.setdefault(base, variant)
+    return [(f"{b.name}-{v.name}", (b, v)) for b, v in found.items()]
 
 
 def run_of(base, variant):
@@ -60,10 +69,8 @@ def assert_same(ours, theirs):
         np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
 
 
-@pytest.fixture(params=golden_files("loss_base_*.npz")[:1] and RUNS)
+@pytest.fixture(params=parameters(runs(golden_dir()), " and ".join(VARIANT)))
 def pair(request):
-    if not (golden_dir() / f"{request.param[0]}.npz").exists():
-        pytest.skip("no golden fixtures (set LSGM_GOLDEN_DIR)")
     return request.param
 
 
@@ -98,7 +105,7 @@ def test_score_prior(pair, suffix, tmp_path):
     assert_close(nchw(predicted), call["mixed_out"])
 
 
-@pytest.mark.parametrize("path", golden_files("vae_*.npz"))
+@pytest.mark.parametrize("path", fixtures_with("sd/*", "noise/group0", "eval/kl"))
 def test_vae(path, tmp_path):
     """A file of the first stage; the encoder and decoder of the restored VAE."""
     golden = Golden(path)
@@ -119,8 +126,8 @@ def test_vae(path, tmp_path):
     # Several published data sets have images of one shape.
     again = exchange.published_of(restored).args | {"dataset": ""}
     assert again == golden.json("config") | {"dataset": ""}
-    if path.name != "vae_a_mnist.npz":
-        return  # What follows has been compiled for the other files elsewhere.
+    if "eval/logits" not in golden:
+        return
 
     @functools.partial(jax.jit, compiler_options=QUICK)
     def infer(params, mutables):

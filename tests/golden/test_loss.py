@@ -12,15 +12,14 @@ from lsgm.interop import ncsnpp_names, nvae_names
 from lsgm.networks.spectral import scale_penalty, spectral_norm
 from lsgm.numerics import sum_per_example
 from lsgm.objectives.kl_balance import balance, group_weights
-from tests.conftest import golden_files
+from tests.golden.files import fixtures_with
 from tests.golden.loss_fixture import PUBLISHED, QUICK, load, nchw
 
 RTOL = 1e-5
 RTOL_GRADIENTS = 1e-4
-FILES = [p for p in golden_files("loss_*.npz") if not p.id.startswith("loss_base_")]
 
 
-@pytest.fixture(params=FILES)
+@pytest.fixture(params=fixtures_with("base_file", "args", "q_loss"))
 def golden(request):
     return load(request.param)
 

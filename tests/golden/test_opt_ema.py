@@ -9,9 +9,9 @@ import optax
 import pytest
 
 from lsgm.training.optim import Adam, Adamax, Ema, EpochCosine
-from tests.conftest import golden_files
+from tests.golden.files import fixtures_with
 
-FILES = golden_files("opt_ema*.npz")
+FILES = fixtures_with("p0/*", "grads/*")
 
 
 def load(path):

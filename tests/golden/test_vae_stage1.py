@@ -10,18 +10,18 @@ from lsgm.networks.spectral import spectral_norm
 from lsgm.objectives.kl_balance import balance
 from lsgm.training.inactive import channel_kl
 from lsgm.vae import Encoded
-from tests.conftest import golden_files
+from tests.golden.files import fixtures_with
 from tests.golden.vae_fixture import (
-    KL_COEFF,
     MODES,
     RTOL_GRADIENTS,
+    VAE,
     assert_close,
     assert_sums_close,
     load,
 )
 
 
-@pytest.fixture(params=golden_files("vae_*.npz"))
+@pytest.fixture(params=fixtures_with(*VAE))
 def golden(request):
     return load(request.param)
 
@@ -31,12 +31,13 @@ def test_kl_balance(golden, mode):
     inferred, _ = getattr(golden, mode)
     kl = golden.kl(inferred)
     assert_sums_close(golden.weights(), golden[f"{mode}/kl_alpha_square"])
-    gammas = balance(kl, jnp.float32(KL_COEFF), golden.weights())
+    coeff = golden.number_in(rf"{mode}/kl_coeff([\d.]+)_balance1/kl_coeffs")
+    gammas = balance(kl, jnp.float32(coeff), golden.weights())
     for key, gamma in (("balance1", gammas), ("balance0", jnp.ones_like(gammas))):
-        prefix = f"{mode}/kl_coeff0.3_{key}"
+        prefix = f"{mode}/kl_coeff{coeff}_{key}"
         assert_sums_close(gamma, golden[f"{prefix}/kl_coeffs"])
         assert_sums_close(kl.mean(1), golden[f"{prefix}/kl_vals"])
-        balanced = KL_COEFF * (gamma[:, None] * kl).sum(0)
+        balanced = float(coeff) * (gamma[:, None] * kl).sum(0)
         assert_sums_close(balanced, golden[f"{prefix}/balanced_kl"])
 
 
@@ -69,7 +70,13 @@ def test_power_iteration_vectors(golden):
         tuple(e.key for e in path if hasattr(e, "key"))[:-1]: kernel.shape
         for path, kernel in jax.tree_util.tree_leaves_with_path(inferred.kernels)
     }
-    for i, group in enumerate(golden.json("sr/groups")[:4]):
+    recorded = [
+        (i, group)
+        for i, group in enumerate(golden.json("sr/groups"))
+        if f"sr/u_4_{i}" in golden
+    ]
+    assert recorded
+    for i, group in recorded:
         shape = "{}x{}".format(*group["shape"])
         u, v = golden.losses["vectors"][shape]
         places = [order[shape].index(name) for name in group["layers"]]
@@ -82,11 +89,11 @@ def test_power_iteration_vectors(golden):
             assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize(
-    "key", ["nelbo_mean_kl_coeff0.3", "norm_loss_4iter", "bn_loss", "total_wdn0.01"]
-)
-def test_stage1_loss(golden, key):
-    assert_sums_close(golden.losses[key], golden[f"stage1/{key}"])
+def test_stage1_loss(golden):
+    keys = [key for key in golden.losses if f"stage1/{key}" in golden]
+    assert len(keys) >= 4
+    for key in keys:
+        assert_sums_close(golden.losses[key], golden[f"stage1/{key}"])
 
 
 def test_stage1_gradients(golden):

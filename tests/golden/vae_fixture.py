@@ -8,6 +8,7 @@ latents (``sample/``), and the loss of stage 1 with its gradient (``stage1/``).
 import functools
 import json
 import math
+import re
 
 import flax.linen as nn
 import jax
@@ -21,8 +22,8 @@ from lsgm.networks.spectral import scale_penalty, spectral_norm
 from lsgm.numerics import sum_per_example
 from lsgm.objectives.kl_balance import balance, group_weights
 
-KL_COEFF = 0.3
-WEIGHT_DECAY_NORM = 0.01
+# What a fixture of this kind holds.
+VAE = ("config", "sd/*", "noise/group0", "eval/kl", "stage1/*")
 RTOL_OF_MAX = 2e-5
 RTOL_SUMS = 1e-5
 RTOL_GRADIENTS = 1e-4
@@ -59,6 +60,22 @@ class Golden:
 
     def state(self):
         return {k[3:]: v for k, v in self.arrays.items() if k.startswith("sd/")}
+
+    def number_in(self, pattern):
+        """The number in the one key that has this form."""
+        found = (re.fullmatch(pattern, key) for key in self.arrays)
+        (number,) = {match[1] for match in found if match}
+        return number
+
+    @property
+    def kl_coeff(self):
+        """KL coefficient of the stored losses, as their keys spell it."""
+        return self.number_in(r"stage1/nelbo_mean_kl_coeff([\d.]+)")
+
+    @property
+    def weight_decay(self):
+        """Of the regularisers in the stored total, as its key spells it."""
+        return self.number_in(r"stage1/total_wdn([\d.]+)")
 
     def groups(self, pattern):
         num = self.vae.network.num_groups
@@ -118,17 +135,18 @@ class Golden:
     def _stage1_loss(self, params):
         inferred, raws = self._infer(params, train=True)
         recon, kl = self.recon(inferred), self.kl(inferred)
-        gammas = balance(kl, jnp.float32(KL_COEFF), self.weights())
-        nelbo = jnp.mean(recon + KL_COEFF * jnp.sum(gammas[:, None] * kl, axis=0))
+        gammas = balance(kl, jnp.float32(self.kl_coeff), self.weights())
+        coeff = float(self.kl_coeff)
+        nelbo = jnp.mean(recon + coeff * jnp.sum(gammas[:, None] * kl, axis=0))
         norm, vectors = spectral_norm(inferred.kernels, self.vectors(inferred.kernels))
         bn = scale_penalty(inferred.scales)
-        total = nelbo + WEIGHT_DECAY_NORM * (norm + bn)
+        total = nelbo + float(self.weight_decay) * (norm + bn)
         return total, {
             "pass": (inferred, raws),
-            "nelbo_mean_kl_coeff0.3": nelbo,
+            f"nelbo_mean_kl_coeff{self.kl_coeff}": nelbo,
             "norm_loss_4iter": norm,
             "bn_loss": bn,
-            "total_wdn0.01": total,
+            f"total_wdn{self.weight_decay}": total,
             "vectors": vectors,
         }
 
