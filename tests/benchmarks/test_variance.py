@@ -86,6 +86,7 @@ def test_variance_of_heavy_tails_is_exact(found):
 
     def integrand(t):
         integral = proposal.weighting.integral(VPSDE())
+        assert integral is not None
         low, high = (integral.value(jnp.array([x]))[0] for x in (T_MIN, 1.0))
         density = LikelihoodWeighting()(VPSDE(), t) * VPSDE().normal_error(t)
         density = density / (high - low)

@@ -154,10 +154,11 @@ def test_updates_are_those_of_hand_made_gradients(kind, b):
     assert new.params["prior"]["b"] == pytest.approx(b, rel=1e-6)
 
 
-def with_objective(kind, averaged=()):
+def with_objective(kind, averaged=(), optimizer=None):
     """A state with the numbers a = 1 and b = 2, and the update of an objective of
     them, compiled."""
-    stage = STAGES["joint"]
+    optimizer = optimizer or small.Descent()
+    stage = small.stage(optimizers={"vae": optimizer, "prior": optimizer})
     built = stage.objective(small.vae())
     objective = kind(**{f.name: getattr(built, f.name) for f in fields(built)})
     params = {"vae": {"a": jnp.float32(1.0)}, "prior": {"b": jnp.float32(2.0)}}
@@ -217,6 +218,27 @@ def test_averages_follow_the_parameters_after_the_update():
     jax.tree.map(lambda a, p: np.testing.assert_(a != p), second.ema, first.params)
     averaged = {**second.params, **second.ema}
     jax.tree.map(np.testing.assert_array_equal, second.averaged, averaged)
+
+
+class Momentum:
+    """Descent along the gradient plus half of the direction before."""
+
+    def build(self):
+        return optax.sgd(small.RATE, momentum=0.5)
+
+
+def test_optimizers_carry_their_state():
+    """Three updates by hand."""
+    state, update = with_objective(Quadratics, optimizer=Momentum())
+    levels = small.batch()["levels"] * 0
+    a, b, before = 1.0, 2.0, {"a": 0.0, "b": 0.0}
+    for _ in range(3):
+        state, _ = update(state, {"levels": levels.at[0].set(1)})
+        direction = {"a": a + 0.5 + 3 * b, "b": b - 2 * a}
+        before = {name: direction[name] + 0.5 * before[name] for name in direction}
+        a, b = a - small.RATE * before["a"], b - small.RATE * before["b"]
+        assert state.params["vae"]["a"] == pytest.approx(a, rel=1e-6)
+        assert state.params["prior"]["b"] == pytest.approx(b, rel=1e-6)
 
 
 @pytest.mark.multidevice
