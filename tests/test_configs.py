@@ -113,7 +113,11 @@ def test_config_refuses_an_unknown_variant(path):
         ("stages.lsgm.optimizers.vae", piece("training.optim:Ema"), "has no build"),
         ("vae.network", piece("networks.mlp:MLP"), "network: MLP has no num_outputs"),
         ("vae.likelihood", piece("sdes.vpsde:VPSDE"), "expected .*Likelihood"),
-        ("evaluation.extractor", piece("training.optim:Ema"), "extractor: Ema has no name, dim"),
+        (
+            "evaluation.extractor",
+            piece("training.optim:Ema"),
+            "extractor: Ema has no name, dim",
+        ),
         ("stage_order", ("vae", "vae"), "'vae' is there twice"),
         ("stage_order", (), "name at least one stage"),
     ],
