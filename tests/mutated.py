@@ -87,9 +87,9 @@ def change(config: Any, path: Path, how: str, value: Any) -> None:
 @st.composite
 def mutated(draw: st.DrawFn, config: Any) -> Any:
     """``config`` with one to three changes; a value may come from another key."""
-    tree = as_lists(config)
-    paths = list(paths_of(tree))
-    own = st.sampled_from(paths).map(lambda path: entry(tree, path))
+    whole = tree = as_lists(config)
+    paths = list(paths_of(whole))
+    own = st.sampled_from(paths).map(lambda path: entry(whole, path))
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(paths))
         how = draw(st.sampled_from(["replace"] * 4 + ["remove", "misname"]))
