@@ -91,6 +91,7 @@ def test_config_refuses_an_unknown_variant(path):
             "did you mean 'VPSDE'",
         ),
         ("stages.lsgm.prior.network.channels", 130, "multiple of 4"),
+        ("stages.lsgm.prior.network.out_channels", 0, ">= 1, or None"),
         ("stages.lsgm.prior.time_sampler.t_min", 2.0, r"\[0, 1\)"),
         ("evaluation.split", "tset", "did you mean 'test'"),
         ("evaluation.measures.0.num_examples", 501, "'test' holds 500"),

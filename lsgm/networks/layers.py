@@ -75,7 +75,9 @@ class GroupNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        num_groups = self.num_groups or norm_groups(x.shape[-1])
+        num_groups = self.num_groups
+        if num_groups is None:
+            num_groups = norm_groups(x.shape[-1])
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
         self.sow(SCALES, "scale", scale)
@@ -236,7 +238,8 @@ def uniform_fan_in(fan_in: int | None = None) -> Callable[..., Array]:
     """
 
     def init(key: PRNGKey, shape: tuple[int, ...], *_: Any) -> Array:
-        bound = (fan_in or math.prod(shape[:-1])) ** -0.5
+        inputs = math.prod(shape[:-1]) if fan_in is None else fan_in
+        bound = inputs**-0.5
         return flat_uniform(key, shape, -bound, bound)
 
     return init

@@ -24,7 +24,7 @@ class MLP(nn.Module):
       out_channels: the input's when None.
 
     Raises:
-      ValueError: ``width`` or ``depth`` is below 1.
+      ValueError: ``width``, ``depth`` or ``out_channels`` is below 1.
     """
 
     width: int = 128
@@ -33,8 +33,9 @@ class MLP(nn.Module):
     out_channels: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("width", "depth"):
-            if getattr(self, name) < 1:
+        for name in ("width", "depth", "out_channels"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
                 raise ValueError(f"{name} = {getattr(self, name)!r}: must be >= 1")
         super().__post_init__()
 
@@ -48,7 +49,8 @@ class MLP(nn.Module):
         for i in range(self.depth):
             h = self._dense(self.width, f"hidden_{i}")(h)
             h = nn.swish(h + self._dense(self.width, f"time_{i}")(features))
-        shape = (*u.shape[:3], self.out_channels or u.shape[-1])
+        channels = u.shape[-1] if self.out_channels is None else self.out_channels
+        shape = (*u.shape[:3], channels)
         out = self._dense(math.prod(shape[1:]), "head", NEAR_ZERO)(h)
         return out.reshape(shape)
 

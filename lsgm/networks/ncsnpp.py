@@ -76,6 +76,8 @@ class NCSNpp(nn.Module):
     def __post_init__(self) -> None:
         for name in ("channels", "blocks_per_level", "time_channels"):
             self._require(name, getattr(self, name) >= 1, "must be >= 1")
+        out = self.out_channels
+        self._require("out_channels", out is None or out >= 1, "must be >= 1, or None")
         mults = self.channel_mult
         self._require(
             "channel_mult",
@@ -137,7 +139,8 @@ class NCSNpp(nn.Module):
         h = self._block(stack[-1], embedded, train, "mid_0")
         h = self._attention("mid_attention")(h)
         h = self._block(h, embedded, train, "mid_1")
-        out = self._up(h, stack, embedded, train, self.out_channels or u.shape[-1])
+        channels = u.shape[-1] if self.out_channels is None else self.out_channels
+        out = self._up(h, stack, embedded, train, channels)
         return out.astype(u.dtype)
 
     def _check_resolution(self, shape: tuple[int, ...]) -> None:

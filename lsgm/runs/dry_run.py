@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from lsgm.runs.experiment import Experiment
 from lsgm.runs.stored import resolve
-from lsgm.runs.train import initial_state
+from lsgm.runs.train import abstract_state
 from lsgm.training.checkpoints import BEST, NEWEST
 from lsgm.training.stage import Stage
 
@@ -65,14 +65,13 @@ def _describe_stage(experiment: Experiment, name: str) -> list[str]:
                 else "frozen"
             )
             + (", averaged" if group in stage.averaged else "")
-            for group, count in _count_parameters(experiment, stage).items()
+            for group, count in _count_parameters(experiment, name).items()
         ),
     ]
 
 
-def _count_parameters(experiment: Experiment, stage: Stage) -> dict[str, int]:
-    key = jax.random.key(0)
-    state = jax.eval_shape(lambda: initial_state(stage, experiment.vae, key))
+def _count_parameters(experiment: Experiment, name: str) -> dict[str, int]:
+    state = abstract_state(experiment.stages[name], experiment.vae, name)
     return {
         group: sum(leaf.size for leaf in jax.tree.leaves(tree))
         for group, tree in state.params.items()

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import math
 import pathlib
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ import jax
 from ml_collections import ConfigDict
 
 from lsgm import streams
+from lsgm.config import ConfigError
 from lsgm.evaluation import monitor
 from lsgm.runs.experiment import Experiment, name_data_keys
 from lsgm.runs.stored import resolve
@@ -65,12 +67,17 @@ def train(
       InUseError: another process trains in the workdir.
       WorkdirError: the workdir was started with another config; the message
         lists the differences.
-      ConfigError: an example that cannot be read; names the key.
+      ConfigError: networks that cannot be built, before the workdir is claimed; an
+        example that cannot be read; names the key.
       DivergedError: a stage went astray.
       Interrupted: asked to stop by a signal; the state is saved.
     """
     resolved = resolve(config)
     carried: TrainState | None = None
+    shapes = {
+        name: abstract_state(experiment.stages[name], experiment.vae, name)
+        for name in experiment.stage_order
+    }
     with contextlib.ExitStack() as stack:
         stack.enter_context(hosts.hold(workdir / LOCK))
         claim(workdir, resolved)
@@ -82,7 +89,7 @@ def train(
             key = jax.random.fold_in(jax.random.key(experiment.seed), index)
             meta = describe_run(resolved, name)
             carried = train_stage(
-                experiment, name, workdir / name, key, carried, meta, stop
+                experiment, name, workdir / name, key, carried, meta, stop, shapes[name]
             )
         evaluates = experiment.evaluation.ledger is not None
         if evaluates and hosts.agree(stop.requested):
@@ -99,8 +106,12 @@ def train_stage(
     carried: TrainState | None,
     meta: dict[str, Any],
     stop: StopRequest,
+    shapes: TrainState,
 ) -> TrainState:
     """Train one stage to its end and return its last state.
+
+    Args:
+      shapes: of the state, as ``abstract_state`` gives them.
 
     Raises:
       DivergedError: it went astray, more often than the stage may roll back.
@@ -109,7 +120,7 @@ def train_stage(
     init = functools.partial(initial_state, stage, experiment.vae, key)
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(Checkpoints(folder / NEWEST))
-        restored = checkpoints.restore_latest(jax.eval_shape(init))
+        restored = checkpoints.restore_latest(shapes)
         if restored is not None:
             _warn_of_lost_records(folder, restored)
             if int(restored.state.step) == stage.num_steps:
@@ -280,6 +291,27 @@ def initial_state(stage: Stage, vae: VAE, key: PRNGKey) -> TrainState:
     params, mutables = stage.objective(vae).init(init_key)
     transformations = stage.transformations()
     return states.create(run_key, params, mutables, transformations, stage.averaged)
+
+
+def abstract_state(stage: Stage, vae: VAE, name: str) -> TrainState:
+    """Shapes and types of a stage's state; nothing is computed.
+
+    Raises:
+      ConfigError: the networks cannot be built so.
+    """
+    try:
+        return jax.eval_shape(lambda: initial_state(stage, vae, jax.random.key(0)))
+    except (ValueError, TypeError, ArithmeticError) as error:
+        first = str(error).strip().partition("\n")[0]
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{pathlib.Path(last.filename).name}, line {last.lineno}"
+        message = (
+            f"its networks cannot be built: {type(error).__name__}: {first} ({where}); "
+            "look at vae and at the stage's prior"
+        )
+        raise ConfigError(
+            f"stages.{name}", type(stage.prior).__name__, message
+        ) from error
 
 
 def mapped_update(stage: Stage, vae: VAE, factor: float = 1.0) -> Callable[..., Any]:

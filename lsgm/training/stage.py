@@ -81,6 +81,10 @@ class Stage:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: must be at least 1")
+        if self.num_steps >= 2**31:
+            raise ValueError(
+                f"num_steps = {self.num_steps}: steps are counted in 32 bits"
+            )
         if not self.max_jump > 1:
             raise ValueError(f"max_jump = {self.max_jump}: must be above 1")
         if self.max_rollbacks < 0:

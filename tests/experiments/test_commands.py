@@ -135,6 +135,49 @@ def test_commands_import_no_package_that_a_stored_config_alone_names(tmp_path, t
         assert said in log.read_text()
 
 
+def test_a_temperature_of_zero_is_used_and_a_sample_keeps_its_place(
+    command, tmp_path, trained
+):
+    """The sampler's samples depend on how many are drawn at once."""
+    words = (f"--checkpoint={trained}", "--batch_size=4", "--sampler=tests.crowd:Crowd")
+    found = []
+    for num in (2, 4):
+        out = tmp_path / str(num)
+        command("sample", *words, f"--num_samples={num}", f"--out={out}")
+        with np.load(out / "samples.npz") as file:
+            found.append(file["images"])
+    np.testing.assert_array_equal(found[0], found[1][:2])
+    assert len(np.unique(found[1], axis=0)) > 1
+    cold = ("--num_samples=4", "--temperature=0", f"--out={tmp_path}")
+    command("sample", *words, *cold)
+    with np.load(tmp_path / "samples.npz") as file:
+        assert len(np.unique(file["images"], axis=0)) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sample", "--temperature=nan"], "config.evaluation.temperature = nan: must"),
+        (["sample", "--temperature=-1"], "config.evaluation.temperature = -1.0: must"),
+        (["sample", "--seed=-1"], "flag --seed=-1: "),
+        (["explore", f"--seed={2**32}"], f"flag --seed={2**32}: "),
+        (["sample", "--out=gs://a/b"], "flag --out=gs://a/b: a URL"),
+        (["explore", "--out={file}"], "is a file; name a folder"),
+        (["evaluate", "--out={file}/x"], "is a file; name a folder"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_told_in_one_line(
+    words, said, tmp_path, trained
+):
+    file, log = tmp_path / "file", tmp_path / "log.txt"
+    file.touch()
+    name, flag = words
+    full = [f"experiments.{name}", f"--checkpoint={trained}", flag.format(file=file)]
+    assert commands.finish(commands.start(full, log)) == 1
+    (line,) = log.read_text().splitlines()
+    assert line.startswith("error: ") and said in line
+
+
 def test_evaluations_are_written_and_compared(command, tmp_path, trained):
     for seed in (0, 1):
         out = f"--out={tmp_path / str(seed)}"
