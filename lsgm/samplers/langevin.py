@@ -23,7 +23,7 @@ from lsgm.samplers.base import Sampler, Samples, reverse_drift
 from lsgm.samplers.fixed_grid import Row, Table, keep_path
 from lsgm.samplers.grids import Grid, QuadraticFromEnd
 from lsgm.sdes.base import SDE
-from lsgm.sdes.cld import CLD
+from lsgm.sdes.langevin import Langevin
 from lsgm.typing import Array, Float, PRNGKey, ResidualFn, State
 
 
@@ -68,14 +68,14 @@ class LangevinSampler(Sampler):
         return 1
 
     @abc.abstractmethod
-    def table(self, sde: CLD) -> Table:
+    def table(self, sde: Langevin) -> Table:
         """One row per step, [steps ...], with ``t`` and ``length``, of the step."""
 
     @abc.abstractmethod
     def advance(
         self,
         row: Row,
-        sde: CLD,
+        sde: Langevin,
         residual_fn: ResidualFn,
         u: State,
         noise: Float[Array, "k b *s"],
@@ -86,17 +86,17 @@ class LangevinSampler(Sampler):
           noise: standard normal, ``draws`` of them.
         """
 
-    def times(self, sde: CLD) -> np.ndarray:
+    def times(self, sde: Langevin) -> np.ndarray:
         """Ends of the steps."""
         num_steps = self.num_steps - self.counts_last
         return self.grid(sde, 1.0, self.t_end, num_steps)
 
     def check(self, sde: SDE) -> None:
-        if not isinstance(sde, CLD):
+        if not isinstance(sde, Langevin):
             name = type(self).__name__
             raise ValueError(
-                f"{name} needs a CLD, not {sde}: EulerMaruyama and ProbabilityFlow "
-                "take scalar processes"
+                f"{name} needs a Langevin process, not {sde}: EulerMaruyama and "
+                "ProbabilityFlow take scalar processes"
             )
 
     def __call__(
@@ -109,7 +109,7 @@ class LangevinSampler(Sampler):
         num_path: int = 0,
     ) -> Samples:
         self.check(sde)
-        assert isinstance(sde, CLD)
+        assert isinstance(sde, Langevin)
         table = self.table(sde)
         num = len(table["t"])
         rows = {name: jnp.asarray(column, u1.dtype) for name, column in table.items()}

@@ -17,7 +17,7 @@ from lsgm.numerics import on_host
 from lsgm.samplers.base import reverse_drift
 from lsgm.samplers.fixed_grid import Row, Table
 from lsgm.samplers.langevin import LangevinSampler
-from lsgm.sdes.cld import CLD
+from lsgm.sdes.langevin import Langevin
 from lsgm.typing import Array, Float, ResidualFn, State
 
 
@@ -25,7 +25,7 @@ from lsgm.typing import Array, Float, ResidualFn, State
 class LangevinEuler(LangevinSampler):
     """Eq. (1)."""
 
-    def table(self, sde: CLD) -> Table:
+    def table(self, sde: Langevin) -> Table:
         times = self.times(sde)
         t, length = times[:-1], -np.diff(times)
         return {"t": t, "length": length, "noise": (length * on_host(sde.g2, t)) ** 0.5}
@@ -33,7 +33,7 @@ class LangevinEuler(LangevinSampler):
     def advance(
         self,
         row: Row,
-        sde: CLD,
+        sde: Langevin,
         residual_fn: ResidualFn,
         u: State,
         noise: Float[Array, "k b *s"],

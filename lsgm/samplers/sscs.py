@@ -7,7 +7,7 @@ Backwards in time, with score + v / M = force / (friction beta), the process is
 
 A leaves the prior as it is and has a kernel in closed form: that of the forward
 process given u_0, with the signs of the cross terms turned. With y the time that
-passes, in the process's own units, and e = exp(-y), P and D as in ``lsgm.sdes.cld``,
+passes, in the process's own units, e = exp(-y), P and D as in ``lsgm.sdes.langevin``,
 
     map  = sqrt(e) ((1 + y/2, -y / friction), (friction y / 4, 1 - y/2)),
     Qxx = P,   Qxv = -friction y^2 e / 4,   det Q = M D.                   (2)
@@ -36,7 +36,7 @@ import numpy as np
 from lsgm.numerics import on_host
 from lsgm.samplers.fixed_grid import Row, Table
 from lsgm.samplers.langevin import LangevinSampler
-from lsgm.sdes.cld import CLD, differences
+from lsgm.sdes.langevin import Langevin, differences
 from lsgm.typing import Array, Float, ResidualFn, State
 
 
@@ -63,7 +63,7 @@ class SSCS(LangevinSampler):
     def draws(self) -> int:
         return 2
 
-    def table(self, sde: CLD) -> Table:
+    def table(self, sde: Langevin) -> Table:
         times = self.times(sde)
         start, end = times[:-1], times[1:]
         middle = 0.5 * (start + end)
@@ -81,7 +81,7 @@ class SSCS(LangevinSampler):
     def advance(
         self,
         row: Row,
-        sde: CLD,
+        sde: Langevin,
         residual_fn: ResidualFn,
         u: State,
         noise: Float[Array, "k b *s"],
@@ -97,7 +97,7 @@ class SSCS(LangevinSampler):
         return _apply(row["second"], u) + _apply(row["second_root"], noise[1])
 
 
-def stationary_step(sde: CLD, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def stationary_step(sde: Langevin, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eq. (2) for times [n] that pass: the maps and the roots of Q, [n 2 2] each."""
     p, _, d = (
         x * y**k for x, k in zip(on_host(_differences, y), (3, 3, 4), strict=True)

@@ -223,7 +223,9 @@ def test_samples_have_the_variance_of_the_data(grid):
 
 @pytest.mark.parametrize("sampler", METHODS, ids=name)
 def test_scalar_processes_are_refused(sampler):
-    message = f"{type(sampler).__name__} needs a CLD, not VPSDE.*EulerMaruyama"
+    message = (
+        f"{type(sampler).__name__} needs a Langevin process, not VPSDE.*EulerMaruyama"
+    )
     with pytest.raises(ValueError, match=message):
         sampler.check(VPSDE())
 

@@ -7,6 +7,8 @@ import pkgutil
 import lsgm.sdes
 from lsgm.sdes.base import SDE
 from lsgm.sdes.scalar import ScalarSDE
+from lsgm.sdes.subvpsde import SubVPSDE
+from lsgm.sdes.vpsde import VPSDE
 
 # Settings beyond the defaults, by class name; a class not named here enters with
 # its defaults.
@@ -16,6 +18,7 @@ SETTINGS = {
     "PowerVPSDE": ({}, {"power": 3, "beta_0": 0.7, "var_0": 1e-3}),
     "SubVPSDE": ({}, {"var_0": 1e-3, "beta_0": 0.3, "beta_1": 12.0}),
     "CLD": ({}, {"beta_0": 0.1, "beta_1": 7.0, "mass": 1.0, "gamma": 1.0}),
+    "MatchedCLD": ({"like": VPSDE()}, {"like": SubVPSDE(), "gamma": 1.0}),
     "VESDE": ({"var_max": 50.0}, {"var_min": 1e-2, "var_max": 4.0}),
 }
 
