@@ -38,10 +38,18 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     }
 
 
-def average(state: Mapping[str, Any], optimizer: Mapping[str, Any]) -> dict[str, Any]:
+def average(
+    state: Mapping[str, Any],
+    optimizer: Mapping[str, Any],
+    kept_in: str = "dae_optimizer",
+    named_in: str = "dae_state_dict",
+) -> dict[str, Any]:
     """The averaged parameters that an optimiser carries, by name.
 
     It numbers parameters in the order of the state dictionary.
+
+    Args:
+      kept_in, named_in: the two entries of the file, for messages.
 
     Raises:
       FileError: a parameter has no average, or one of another shape.
@@ -49,13 +57,13 @@ def average(state: Mapping[str, Any], optimizer: Mapping[str, Any]) -> dict[str,
     numbers = [n for group in optimizer["param_groups"] for n in group["params"]]
     if len(numbers) != len(state):
         raise FileError(
-            f"dae_optimizer has {len(numbers)} parameters, dae_state_dict {len(state)}"
+            f"{kept_in} has {len(numbers)} parameters, {named_in} {len(state)}"
         )
     found = {}
     for (name, tensor), number in zip(state.items(), numbers, strict=True):
         own = optimizer["state"].get(number, {})
         if "ema" not in own and name not in FIXED:
-            raise FileError(f"dae_optimizer has no average of {name}")
+            raise FileError(f"{kept_in} has no average of {name}")
         found[name] = own.get("ema", tensor)
         if found[name].shape != tensor.shape:
             shape = tuple(found[name].shape)
