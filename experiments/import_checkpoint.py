@@ -1,9 +1,14 @@
-"""Turn a published checkpoint of LSGM or CLD into one that sample and evaluate take.
+"""Turn a published checkpoint into one that sample and evaluate take.
 
+    # of LSGM
     python -m experiments.import_checkpoint --from=checkpoint_fid.pt --workdir=runs/lsgm
     python -m experiments.sample --checkpoint=runs/lsgm
-    python -m experiments.import_checkpoint --from=checkpoint.pth --workdir=runs/cld \
+    # of CLD, whose arguments stand in two text files
+    python -m experiments.import_checkpoint --from=checkpoint.pth --workdir=runs/cld \\
         --args=default_cifar10.txt,specific_cifar10.txt
+    # of a denoising diffusion GAN, whose generator comes without the run's arguments
+    python -m experiments.import_checkpoint --from=netG_1200.pth --args=cifar10.json \\
+        --workdir=runs/gan
 
 Reads PyTorch's ``.pt`` (without PyTorch), ``.npz`` and ``.safetensors``; executes
 nothing that is in the file. See ``docs/checkpoints.md``.
@@ -15,8 +20,9 @@ import sys
 from absl import app, flags, logging
 
 from experiments import path_flags
+from lsgm.interop import ddgan_run
 from lsgm.interop.cld_config import read_args
-from lsgm.runs import exchange
+from lsgm.runs import exchange, exchange_gan
 from lsgm.runs.workdir import WorkdirError
 from lsgm.training.checkpoints import CheckpointError
 
@@ -46,9 +52,12 @@ def main(argv: list[str]) -> None:
         args = None
         if _ARGS.value:
             args = read_args([pathlib.Path(path) for path in _ARGS.value.split(",")])
-        folder = exchange.import_file(
-            _FROM.value, _WORKDIR.value, args, prefix=_PREFIX.value
-        )
+        path, workdir = _FROM.value, _WORKDIR.value
+        gan = ddgan_run.read(path, args)
+        if gan is not None:
+            folder = exchange_gan.import_gan(gan, path, workdir)
+        else:
+            folder = exchange.import_file(path, workdir, args, prefix=_PREFIX.value)
     except (ValueError, OSError, WorkdirError, CheckpointError) as error:
         sys.exit(f"error: {error}")
     print(f"wrote {folder}")

@@ -85,10 +85,18 @@ def _step(path: pathlib.Path, step: Any) -> int:
     return step
 
 
-def average(state: Mapping[str, Any], optimizer: Any) -> dict[str, Any]:
+def average(
+    state: Mapping[str, Any],
+    optimizer: Any,
+    kept_in: str = "dae_optimizer",
+    named_in: str = "dae_state_dict",
+) -> dict[str, Any]:
     """The averaged parameters that an optimiser carries, by name.
 
     It numbers parameters in the order of the state dictionary.
+
+    Args:
+      kept_in, named_in: the two entries of the file, for messages.
 
     Raises:
       FileError: a parameter has no average, or one of another shape.
@@ -98,12 +106,12 @@ def average(state: Mapping[str, Any], optimizer: Any) -> dict[str, Any]:
         numbers = [n for group in optimizer["param_groups"] for n in group["params"]]
     except (KeyError, TypeError, ValueError) as error:
         raise FileError(
-            "dae_optimizer has no 'state' and 'param_groups', from which averaged "
+            f"{kept_in} has no 'state' and 'param_groups', from which averaged "
             "parameters are taken; save the file with the whole optimizer"
         ) from error
     if len(numbers) != len(state):
         raise FileError(
-            f"dae_optimizer has {len(numbers)} parameters, dae_state_dict {len(state)}"
+            f"{kept_in} has {len(numbers)} parameters, {named_in} {len(state)}"
         )
     found = {}
     for (name, tensor), number in zip(state.items(), numbers, strict=True):
@@ -112,7 +120,7 @@ def average(state: Mapping[str, Any], optimizer: Any) -> dict[str, Any]:
         if not isinstance(found[name], Tensor) or (
             found[name] is tensor and name not in FIXED
         ):
-            raise FileError(f"dae_optimizer has no average of {name}")
+            raise FileError(f"{kept_in} has no average of {name}")
         if found[name].shape != tensor.shape:
             shape = tuple(found[name].shape)
             raise FileError(
