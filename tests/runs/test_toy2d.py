@@ -12,6 +12,7 @@ from lsgm.config import ConfigError
 from lsgm.evaluation import sampling
 from lsgm.runs import dry_run, experiment, restore, train
 from lsgm.runs import measure as evaluation
+from lsgm.streams import Use, stream
 
 
 @pytest.fixture(scope="module", params=[vpsde, cld], ids=["vpsde", "cld"])
