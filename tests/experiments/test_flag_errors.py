@@ -44,6 +44,24 @@ def test_unknown_key_is_named(monkeypatch, override, said):
     assert said in str(stopped.value)
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("configs/dmo.py", "does not exist; .* Did you mean 'configs/demo.py'"),
+        ("configs", "configs is a folder; name a config file"),
+        ("configs/demo.py:smok", "variant 'smok': allowed are full, smoke$"),
+        ("configs/resolved.py", "name the file after a colon"),
+        ("configs/resolved.py:nowhere.json", "nowhere.json cannot be read"),
+        ("configs/resolved.py:/dev/null", "/dev/null cannot be read"),
+    ],
+)
+def test_a_mistyped_file_or_variant_is_told_in_one_line(monkeypatch, config, said):
+    with pytest.raises(SystemExit, match=said) as stopped:
+        parsed(monkeypatch, f"--config={config}")
+    text = str(stopped.value)
+    assert text.startswith(f"error: --config={config}: ") and "\n" not in text
+
+
 def test_an_error_of_the_config_file_itself_keeps_its_traceback(monkeypatch, tmp_path):
     (tmp_path / "broken.py").write_text("def get_config():\n    return None.seed\n")
     with pytest.raises(AttributeError, match="NoneType"):

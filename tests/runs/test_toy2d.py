@@ -12,6 +12,7 @@ from lsgm.config import ConfigError
 from lsgm.evaluation import sampling
 from lsgm.runs import dry_run, experiment, restore, train
 from lsgm.runs import measure as evaluation
+from lsgm.streams import Use, stream
 
 
 @pytest.fixture(scope="module", params=[vpsde, cld], ids=["vpsde", "cld"])
@@ -50,7 +51,9 @@ def test_the_bound_with_the_normal_anchor_is_the_normal_density(workdir):
 def test_samples_are_points_in_a_file(workdir, tmp_path):
     restored = restore.restore(workdir)
     draw = sampling.sample_fn(restored.model, 4)
-    drawn = sampling.draw(draw, restored.params, restored.mutables, 6, 0)
+    drawn = sampling.draw(
+        draw, restored.params, restored.mutables, 6, stream(0, Use.SAMPLES)
+    )
     sampling.write(drawn, tmp_path, restored.experiment.data.view)
     with np.load(tmp_path / "samples.npz") as file:
         assert file["points"].shape == (6, 2) and file["nfe"].shape == (6,)

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import types
 
 import jax
 import numpy as np
@@ -13,6 +14,7 @@ from lsgm.evaluation import evaluate, monitor, provenance, sampling
 from lsgm.runs import experiment, restore, train
 from lsgm.runs import measure as evaluation
 from lsgm.runs.workdir import WorkdirError
+from lsgm.streams import Use, stream
 from lsgm.training import inactive, loop
 from lsgm.training.checkpoints import read
 from lsgm.training.records import read_records
@@ -120,12 +122,14 @@ def test_records_and_pictures_are_there(finished):
 def test_checkpoint_samples_with_counted_calls(finished):
     restored = restore.restore(finished)
     own = restored.params, restored.mutables
-    drawn = sampling.draw(sampling.sample_fn(restored.model, 4), *own, 6, 0)
+    drawn = sampling.draw(
+        sampling.sample_fn(restored.model, 4), *own, 6, stream(0, Use.SAMPLES)
+    )
     assert drawn.images.shape == (6, 28, 28, 1)
     assert (drawn.nfe == 3).all()
     spec = sampling.sampler_spec("lsgm.samplers.heun:Heun", ["num_steps=2"])
     other = sampling.with_sampler(restored.model, spec)
-    drawn = sampling.draw(sampling.sample_fn(other, 4), *own, 4, 0)
+    drawn = sampling.draw(sampling.sample_fn(other, 4), *own, 4, stream(0, Use.SAMPLES))
     assert (drawn.nfe == drawn.nfe[0]).all() and drawn.nfe[0] > 2
 
 
@@ -247,3 +251,19 @@ def test_another_config_measures(finished):
     config.data.num_bits = 3
     with pytest.raises(ConfigError, match=r"data\.num_bits"):
         restore.restore(finished, config=config)
+
+
+def test_each_stage_and_rollback_has_its_own_order_and_binarisation():
+    made = experiment.described(tiny.config())
+
+    def first_batch(name, rollbacks):
+        stage = made.stages[name]
+        held = types.SimpleNamespace(experiment=made, name=name, stage=stage)
+        batches = train.Attempt._batches(held, rollbacks)
+        return batches.indices(0).tolist(), batches.batch(0)["levels"].tobytes()
+
+    cases = [("vae", 0), ("lsgm", 0), ("vae", 1), ("lsgm", 1)]
+    orders, levels = zip(*(first_batch(*case) for case in cases), strict=True)
+    assert len(set(map(tuple, orders))) == len(set(levels)) == 4
+    whole = made.data.train_batches(made.seed, 4)
+    assert whole.indices(0).tolist() == orders[0]
