@@ -73,7 +73,7 @@ def study(config: Any, fleet: Fleet, utilization: float) -> None:
         f"{device(name).float32 / 1e12:g} TFLOP/s in float32; "
         f"one seed of {seeds}\n"
     )
-    if asked.match == "flop":
+    if asked.match != "steps":
         print("counting the FLOP of every point first, to match them", file=sys.stderr)
     header = ["job", "stage", "parameters, M", "steps", "FLOP", "time", "memory"]
     _print(markdown_table(header, [], texts=2))

@@ -5,7 +5,12 @@ its steps, a study matched in FLOP lets every point train
 
     N(c) = round(N(base) F(base) / F(c))                                   (1)
 
-steps of that stage. What else is counted in steps (warm-up, decay, annealing, periods)
+steps of that stage. Where stages differ, all steps of a point can be scaled alike
+instead, so that it trains the base's total,
+
+    N_s(c) = round(N_s sum_r N_r(base) F_r(base) / sum_r N_r F_r(c)).      (2)
+
+What else is counted in steps (warm-up, decay, annealing, periods)
 is scaled along, so that every schedule keeps its shape.
 """
 
@@ -63,12 +68,11 @@ def sizes(config: Mapping[str, Any]) -> Sizes:
     last = made.stages[made.stage_order[-1]]
     init = last.objective(made.vae).init
     params, _ = jax.eval_shape(init, jax.random.key(0))
-    flops = (made.stages[n].num_steps * flop(step(config, n)) for n in made.stage_order)
     return Sizes(
         parameters=sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)),
         latent_dims=sum(map(math.prod, _groups(made))),
         prior_dims=math.prod(made.vae.prior_shape),
-        train_flop=float(sum(flops)),
+        train_flop=float(_total(config)),
     )
 
 
@@ -91,6 +95,25 @@ def matched(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any
         stages[name] = stretched(stages[name], steps / stages[name]["num_steps"])
         stages[name]["num_steps"] = steps
     return {**config, "stages": stages}
+
+
+def matched_in_total(
+    config: Mapping[str, Any], base: Mapping[str, Any]
+) -> dict[str, Any]:
+    """``config`` with the steps of all stages by Eq. (2)."""
+    factor = _total(base) / _total(config)
+    stages = dict(config["stages"])
+    for name in config["stage_order"]:
+        steps = max(1, round(factor * stages[name]["num_steps"]))
+        stages[name] = stretched(stages[name], steps / stages[name]["num_steps"])
+        stages[name]["num_steps"] = steps
+    return {**config, "stages": stages}
+
+
+def _total(config: Mapping[str, Any]) -> float:
+    """Floating-point operations of a whole training."""
+    order, stages = config["stage_order"], config["stages"]
+    return sum(stages[name]["num_steps"] * flop(step(config, name)) for name in order)
 
 
 def stretched(stage: Mapping[str, Any], factor: float) -> dict[str, Any]:

@@ -145,11 +145,15 @@ def _html(
     card: Mapping[str, str],
     png: bytes | None,
 ) -> str:
-    budget = {"steps": "the same number of steps", "flop": "the same training FLOP"}
+    budget = {
+        "steps": "the same number of steps a stage",
+        "flop": "the same training FLOP a stage",
+        "total_flop": "the same training FLOP",
+    }
     done = sum(len(row.names) for row in rows)
     subtitle = (
         f"{len(rows)} points, seeds {', '.join(map(str, study.seeds))}, every point "
-        f"with {budget[study.match]} a stage where its axis does not say otherwise; "
+        f"with {budget[study.match]} where its axis does not say otherwise; "
         f"{done} of {len(rows) * len(study.seeds)} runs"
     )
     figure = png and Figure(

@@ -7,7 +7,8 @@ A study is a config of its own, with the experiment inside:
     axes      {axis: {label: {"dotted.key": value, ...}, ...}, ...}
     seeds     one run of every point for each
     match     "steps": every stage trains the steps that its config says; "flop": as
-              many as cost what the base's stage costs (``lsgm.studies.budget``)
+              many as cost what the base's stage costs; "total_flop": all stages
+              together cost what the base's cost (``lsgm.studies.budget``)
     measures  what the page shows: names or paths, see ``lsgm.studies.measures``
 
 Points are the product of the axes. A label may change several keys together, such as
@@ -29,7 +30,7 @@ from lsgm.config import ConfigError, fields_of, is_piece, locate, nearest, plain
 from lsgm.studies import budget
 from lsgm.studies.measures import MEASURES
 
-Match = Literal["steps", "flop"]
+Match = Literal["steps", "flop", "total_flop"]
 Axes = dict[str, dict[str, dict[str, Any]]]
 NAME = re.compile(r"[\w.,+-]+")
 
@@ -157,6 +158,8 @@ def _point(
             config = replaced(config, key, value, f"axes.{axis}.{label}")
     if study.match == "flop":
         config = budget.matched(config, study.base)
+    if study.match == "total_flop":
+        config = budget.matched_in_total(config, study.base)
     return dict(labels), config
 
 

@@ -226,6 +226,21 @@ def test_predictors_are_the_samplers_of_their_names():
             np.testing.assert_array_equal(both[column][::2], alone[column])
 
 
+@pytest.mark.parametrize("snr", [0.16, 0.02])
+def test_a_correction_keeps_the_marginal_up_to_its_square(snr):
+    """A Langevin step a = 2 snr^2 var takes a variance V to V + a^2 / V: its noise
+    makes up for its drift."""
+    table = PredictorCorrector(num_steps=5, t_end=1e-2, snr=snr).table(VP)
+    at = marginals(VP, table["t"][1::2])
+    rows = {name: column[1::2] for name, column in table.items()}
+    variance = at.alpha**2 * 0.4 + at.sigma**2
+    gain = 1 + rows["weights"][:, 0] * at.sigma / variance
+    step = 2 * snr**2 * at.sigma**2
+    np.testing.assert_allclose(
+        gain**2 * variance + rows["noise"] ** 2, variance + step**2 / variance
+    )
+
+
 @pytest.mark.parametrize(
     ("field", "value"), [("num_corrections", 0), ("snr", 0.0), ("predictor", "none")]
 )
