@@ -10,17 +10,21 @@ from lsgm.runs import experiment
 from lsgm.studies import budget, study
 from tests.studies.test_budget import forget
 
-FOLDER = pathlib.Path(__file__).parents[1] / "configs" / "ablations"
+ROOT = pathlib.Path(__file__).parents[1]
 STUDIES = {
-    path.stem: ("full", "smoke")
-    for path in sorted(FOLDER.glob("*.py"))
+    ".".join(path.with_suffix("").parts[-2:]): ("full", "smoke")
+    for folder in ("ablations", "comparisons")
+    for path in sorted((ROOT / "configs" / folder).glob("*.py"))
     if path.stem not in ("__init__", "common")
-} | {"latent_resolution": ("cpu", "smoke", "celeba_hq_256")}
+} | {
+    "ablations.latent_resolution": ("cpu", "smoke", "celeba_hq_256"),
+    "comparisons.three_systems": ("cpu", "smoke"),
+}
 CASES = [(name, variant) for name, variants in STUDIES.items() for variant in variants]
 
 
 def runs(name: str, variant: str) -> list[study.StudyRun]:
-    module = importlib.import_module(f"configs.ablations.{name}")
+    module = importlib.import_module(f"configs.{name}")
     found = study.runs(study.from_config(module.get_config(variant)))
     return [run for run in found if run.seed == found[0].seed]
 
@@ -54,11 +58,11 @@ def test_every_point_has_shapes(name):
 
 
 def test_latents_are_where_their_label_says():
-    for run in runs("latent_resolution", "cpu"):
+    for run in runs("ablations.latent_resolution", "cpu"):
         made = experiment.described(run.config)
         size, channels = run.labels["resolution"], run.labels["channels"]
         assert made.vae.prior_shape == (*map(int, size.split("x")), int(channels))
-    for run in runs("latent_resolution", "celeba_hq_256"):
+    for run in runs("ablations.latent_resolution", "celeba_hq_256"):
         made = experiment.described(run.config)
         sizes = [scale[0][0] for scale in made.vae.latent_shapes]
         ends = [int(size) for size in run.labels["scales"].split("-")]
@@ -67,7 +71,7 @@ def test_latents_are_where_their_label_says():
 
 def test_prior_models_the_scales_of_its_label():
     shapes = {"4x4": (4, 4, 2), "8x8": (8, 8, 2), "both": (4, 4, 2 + 4 * 2)}
-    for run in runs("prior_scales", "full"):
+    for run in runs("ablations.prior_scales", "full"):
         vae = experiment.described(run.config).vae
         assert vae.prior_shape == shapes[run.labels["prior"]]
 

@@ -20,7 +20,7 @@ HELPERS += ("denoising_gan", "twin")
 RUNS = [
     path.relative_to(ROOT)
     for path in sorted((ROOT / "configs").rglob("*.py"))
-    if path.stem not in HELPERS and path.parent.name != "ablations"
+    if path.stem not in HELPERS and path.parent.name not in ("ablations", "comparisons")
 ]
 
 

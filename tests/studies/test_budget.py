@@ -55,6 +55,20 @@ def test_steps_times_flop_are_the_bases(flop):
     assert budget.matched(cheap, base())["stages"]["lsgm"]["num_steps"] == 200
 
 
+def test_whole_trainings_cost_the_same_where_stages_differ(flop):
+    """One stage instead of two, of another name and cost."""
+    config = replaced(base(), "vae.network.latent_channels", 8, "")
+    alone = {**config["stages"]["lsgm"], "batch_size": 16, "num_steps": 40}
+    config |= {"stage_order": ("alone",), "stages": {"alone": alone}}
+    found = budget.matched_in_total(config, base())
+    (stage,) = found["stages"].values()
+    # 2 stages x 100 steps x 8 x 2,000 FLOP, by 16 x 8,000 FLOP a step.
+    assert stage["num_steps"] == 25
+    assert stage["sample_every"] == round(alone["sample_every"] * 25 / 40)
+    both = budget.matched_in_total(base(), base())["stages"]
+    assert [both[name]["num_steps"] for name in ("vae", "lsgm")] == [100, 100]
+
+
 def test_schedules_are_scaled_along_and_samplers_are_not(flop):
     dear = replaced(base(), "vae.network.latent_channels", 8, "")
     found = budget.matched(dear, base())["stages"]
