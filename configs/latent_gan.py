@@ -1,4 +1,4 @@
-"""A sampler of two calls on the demo's latents, beside the score prior that bounds them.
+"""A sampler of two calls on the demo's latents, beside the score prior with a bound.
 
     make demo
     python -m experiments.train --config=configs/latent_gan.py --workdir=runs/latent_gan
