@@ -36,5 +36,5 @@ def test_records_hold_the_players_and_the_modes(tmp_path):
 def test_four_steps_cover_25_gaussians(tmp_path):
     metrics = run(ddgan.get_config(), tmp_path / "run")
     assert metrics["modes"]["covered"] == 25
-    # Evenly: one mode missing or twice as frequent as others would cost more.
-    assert metrics["modes"]["kl_to_uniform"] < 0.3
+    # With one step it is about 2 nats (docs/ddgan.md).
+    assert metrics["modes"]["kl_to_uniform"] < 0.6
