@@ -30,10 +30,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsgm.numerics import sum_per_example
-from lsgm.samplers.posterior import Denoise
 from lsgm.sdes.base import LOG_2PI
 from lsgm.sdes.chain import Chain
-from lsgm.typing import Array, Clean, Float, PerExample, State
+from lsgm.typing import Array, Clean, Denoise, Float, PerExample, State
 
 
 class BoundDraws(NamedTuple):
