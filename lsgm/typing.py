@@ -31,12 +31,15 @@ Latents: TypeAlias = tuple[Float[Array, "b _ _ _"], ...]  # by group, sizes diff
 Params: TypeAlias = dict[str, Any]
 Batch: TypeAlias = Mapping[str, Any]  # "levels", "label", ...: arrays, b first
 ResidualFn: TypeAlias = Callable[[State, Time], Noise]
+# (x_k, level k, latent z) -> a guess of x_0.
+Denoise: TypeAlias = Callable[[State, Int[Array, " b"], Float[Array, "b n"]], Clean]
 
 __all__ = [
     "Array",
     "Batch",
     "Bool",
     "Clean",
+    "Denoise",
     "Float",
     "Image",
     "Int",

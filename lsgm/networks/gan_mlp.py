@@ -3,9 +3,9 @@ r"""Generator and discriminator for data without spatial structure: toy problems
     h <- lrelu(linear(h) + linear(e)),   ``depth`` times,                  (1)
 
 e features of k - 1. The generator starts from [x_k, z] and ends with a guess of x_0;
-the discriminator starts from [x_{k-1}, x_k] and ends with a logit. It may see waves of
-either as well, sin and cos of 2^j x for j < ``octaves``: a network of raw coordinates
-learns edges of a hundredth of the data's width late. Everything is fp32.
+the discriminator starts from [x_{k-1}, x_k] and ends with a logit. Both may see waves
+of their inputs v as well, sin and cos of 2^j v for j < ``octaves``: a network of raw
+coordinates learns edges of a hundredth of the data's width late. Everything is fp32.
 
 Source: Denoising diffusion GANs, arXiv 2112.07804, section 5.4 (25 Gaussians).
 """
@@ -22,10 +22,11 @@ from lsgm.typing import Array, Float, Int, PerExample
 
 
 class Hidden(nn.Module):
-    """Eq. (1)."""
+    """Eq. (1), with waves of its input."""
 
     width: int
     depth: int
+    octaves: int
     embedding: nn.Module
 
     @nn.compact
@@ -33,6 +34,9 @@ class Hidden(nn.Module):
         self, h: Float[Array, "b n"], level: Int[Array, " b"]
     ) -> Float[Array, "b m"]:
         features = self.embedding((level - 1).astype(jnp.float32))
+        rates = jnp.exp2(jnp.arange(self.octaves, dtype=h.dtype))
+        phases = (h[..., None] * rates[None, None]).reshape(h.shape[0], -1)
+        h = jnp.concatenate([h, jnp.sin(phases), jnp.cos(phases)], axis=-1)
         for i in range(self.depth):
             dense = nn.Dense(self.width, kernel_init=fan_avg(), name=f"hidden_{i}")
             shift = nn.Dense(self.width, kernel_init=fan_avg(), name=f"time_{i}")
@@ -46,16 +50,18 @@ class MLPGenerator(nn.Module):
     Attributes:
       width, depth: of the hidden layers.
       latent_dim: entries of z; 0 makes the guess deterministic.
+      octaves: of the waves; 0 for none.
       embedding: features of k - 1.
     """
 
     width: int = 512
     depth: int = 3
     latent_dim: int = 2
+    octaves: int = 0
     embedding: nn.Module = Positional(dim=32, scale=1.0)
 
     def __post_init__(self) -> None:
-        _check(self, width=1, depth=1, latent_dim=0)
+        _check(self, width=1, depth=1, latent_dim=0, octaves=0)
         super().__post_init__()
 
     @nn.compact
@@ -70,8 +76,8 @@ class MLPGenerator(nn.Module):
         """As ``lsgm.networks.generator.Generator``."""
         del train
         h = jnp.concatenate([x.reshape(x.shape[0], -1), z], axis=-1)
-        h = Hidden(self.width, self.depth, self.embedding, name="body")(h, level)
-        size = math.prod(x.shape[1:])
+        body = Hidden(self.width, self.depth, self.octaves, self.embedding, name="body")
+        h, size = body(h, level), math.prod(x.shape[1:])
         return nn.Dense(size, kernel_init=fan_avg(), name="head")(h).reshape(x.shape)
 
 
@@ -106,11 +112,8 @@ class MLPDiscriminator(nn.Module):
         del train
         b = cleaner.shape[0]
         h = jnp.concatenate([v.reshape(b, -1) for v in (cleaner, noisier)], axis=-1)
-        rates = jnp.exp2(jnp.arange(self.octaves, dtype=h.dtype))
-        phases = (h[..., None] * rates[None, None]).reshape(b, -1)
-        h = jnp.concatenate([h, jnp.sin(phases), jnp.cos(phases)], axis=-1)
-        h = Hidden(self.width, self.depth, self.embedding, name="body")(h, level)
-        return nn.Dense(1, kernel_init=fan_avg(), name="logit")(h)[:, 0]
+        body = Hidden(self.width, self.depth, self.octaves, self.embedding, name="body")
+        return nn.Dense(1, kernel_init=fan_avg(), name="logit")(body(h, level))[:, 0]
 
 
 def _check(module: nn.Module, **least: int) -> None:

@@ -10,19 +10,13 @@ K is the chain's T; from x_K of data, K < T resamples what the first K steps des
 Source: Denoising diffusion GANs, arXiv 2112.07804, Eq. 4.
 """
 
-from collections.abc import Callable
-from typing import TypeAlias
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lsgm.samplers.base import Samples
 from lsgm.sdes.chain import Chain
-from lsgm.typing import Array, Clean, Float, Int, State
-
-# (x_k, k, z) -> a guess of x_0.
-Denoise: TypeAlias = Callable[[State, Int[Array, " b"], Float[Array, "b n"]], Clean]
+from lsgm.typing import Array, Denoise, Float, State
 
 
 def sample_chain(
