@@ -27,14 +27,16 @@ RUNS = [
 # Recipes at full size are built by ``test_recipes``, in small they differ little.
 SMALL = ("demo", "small", "laptop")
 QUICK = {("demo", "full"), ("laptop", "full")} | {
-    (stem, "smoke") for stem in (*SMALL, "lsgm", "vpsde", "cld")
+    (stem, "smoke") for stem in (*SMALL, "lsgm")
 }
 CASES = [
     pytest.param(
         path,
         variant,
         id=f"{path}-{variant}",
-        marks=() if (path.stem, variant) in QUICK else pytest.mark.slow,
+        marks=()
+        if (path.stem, variant) in QUICK or path.parent.name == "toy2d"
+        else pytest.mark.slow,
     )
     for path in RUNS
     for variant in ("full", "smoke")

@@ -23,6 +23,7 @@ from lsgm.sdes.geometric import GeometricVPSDE
 from lsgm.sdes.power import PowerVPSDE
 from lsgm.sdes.subvpsde import SubVPSDE
 from lsgm.sdes.vpsde import VPSDE
+from tests import tiny
 from tests.samplers.exact import Gaussian, Mixture, variances
 
 VP = VPSDE()
@@ -98,14 +99,10 @@ def test_normal_residual_needs_a_variance_preserving_process():
 
 def test_a_config_with_the_wrong_process_is_refused_by_name():
     """When the prior is built, before anything is compiled."""
-    spec = {
-        "target": "lsgm.priors.score:ScorePrior",
-        "sde": {"target": "lsgm.sdes.subvpsde:SubVPSDE"},
-        "network": None,
-        "weighting": {"target": "lsgm.objectives.weighting:LikelihoodWeighting"},
-        "time_sampler": {"target": "lsgm.objectives.time_sampling:Uniform"},
-        "sampler": {"target": "lsgm.samplers.normal_residual:NormalResidual"},
-    }
+    spec = tiny.score_prior(
+        sde={"target": "lsgm.sdes.subvpsde:SubVPSDE"},
+        sampler={"target": "lsgm.samplers.normal_residual:NormalResidual"},
+    )
     with pytest.raises(ConfigError, match=NEEDS):
         build(spec, "stages.lsgm.prior")
 
