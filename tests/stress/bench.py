@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import os
 import pathlib
 import signal
@@ -66,13 +67,13 @@ def kill_at_random(
     bench: Bench, words: Sequence[str], most: int, seconds: float
 ) -> int:
     """Kill a command up to ``most`` times in a row at moments of its first
-    ``seconds``; how often it was."""
+    ``seconds``, until one comes too late; how often it was."""
 
-    def kill() -> bool:
-        moment = bench.rng.uniform(0, seconds)
+    def kill(moment: float) -> bool:
         return kill_once(bench, words, lambda passed: passed > moment)
 
-    return sum(kill() for _ in range(bench.rng.integers(1, most + 1)))
+    moments = bench.rng.uniform(0, seconds, bench.rng.integers(1, most + 1))
+    return len(list(itertools.takewhile(bool, map(kill, moments))))
 
 
 def measure(bench: Bench, words: Sequence[str], name: str) -> float:
