@@ -19,11 +19,11 @@ from tests import commands
 
 # More steps than the tiny run has, and a save after every few of them.
 STAGES = {
-    "num_steps": 40,
-    "checkpoint_every": 4,
-    "log_every": 8,
-    "sample_every": 20,
-    "eval_every": 20,
+    "num_steps": 20,
+    "checkpoint_every": 5,
+    "log_every": 5,
+    "sample_every": 10,
+    "eval_every": 10,
 }
 LONGER = [
     f"--config.stages.{s}.{k}={v}" for s in ("vae", "lsgm") for k, v in STAGES.items()

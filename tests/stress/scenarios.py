@@ -43,7 +43,7 @@ def kill_training(bench: Bench) -> int:
 
 def kill_saving(bench: Bench) -> int:
     """Killed while a checkpoint is written."""
-    workdir, skipped = bench.fresh(), int(bench.rng.integers(0, 12))
+    workdir, skipped = bench.fresh(), int(bench.rng.integers(0, 5))
     seen: set[str] = set()
 
     def saving(_: float) -> bool:
@@ -168,7 +168,7 @@ def second_writer(bench: Bench) -> int:
     first = commands.start(train_words(workdir), bench.log)
     while not (workdir / "train.lock").exists() and first.is_alive():
         time.sleep(0.01)
-    time.sleep(bench.rng.uniform(0, bench.seconds / 2))
+    time.sleep(bench.rng.uniform(0, bench.seconds / 4))
     if not first.is_alive():
         return 0
     second = commands.finish(commands.start(train_words(workdir), bench.log))
@@ -182,14 +182,17 @@ def second_writer(bench: Bench) -> int:
 
 def spoil_numbers(bench: Bench) -> int:
     """A NaN in one loss, gradient or update: one step is skipped, and all is finite."""
-    workdir, at = bench.fresh() / "run", int(bench.rng.integers(0, 40))
+    workdir, at = bench.fresh() / "run", int(bench.rng.integers(0, STAGES["num_steps"]))
     what = str(bench.rng.choice(["loss", "gradient", "update"]))
     config = f"--config=tests/spoiled_run.py:{what}@{at}"
     finish(bench, ["experiments.train", config, f"--workdir={workdir}", *LONGER])
     lines = (workdir / "lsgm" / "metrics.jsonl").read_text().splitlines()
     skipped = [r["skipped"] for r in map(json.loads, lines) if "skipped" in r]
     require(sum(skipped) * STAGES["log_every"] == 1, f"skipped {skipped}", bench)
-    tree = read(workdir / "lsgm" / "checkpoints" / "40", ("params", "ema", "opt"))
+    tree = read(
+        workdir / "lsgm" / "checkpoints" / str(STAGES["num_steps"]),
+        ("params", "ema", "opt"),
+    )
     right = all(np.isfinite(a).all() for a in flat(tree).values())
     require(right, "numbers that are not finite", bench)
     return 1
@@ -216,7 +219,7 @@ def kill_host(bench: Bench) -> int:
             for i in range(2)
         ]
 
-    pair, after = start(), int(bench.rng.integers(1, 9)) * 4
+    pair, after = start(), int(bench.rng.integers(1, 4)) * STAGES["checkpoint_every"]
     saved = workdir / "vae" / "checkpoints" / str(after)
     while not saved.exists() and all(host.is_alive() for host in pair):
         time.sleep(0.01)
