@@ -12,7 +12,7 @@ from lsgm.config import ConfigError, build
 from lsgm.data.views import View
 from lsgm.model import Generated, LatentModel
 from lsgm.reports.plots import png
-from lsgm.samplers.base import require_finite
+from lsgm.samplers.base import Sampler, require_finite
 from lsgm.typing import Params, PRNGKey
 
 
@@ -114,14 +114,21 @@ def with_sampler(model: LatentModel, spec: Mapping[str, Any] | None) -> LatentMo
     """The model with its prior's sampler replaced by the piece ``spec``.
 
     Raises:
-      ConfigError: this prior has no sampler to replace, or the spec is wrong.
+      ConfigError: this prior has no sampler to replace, the spec is wrong, or that
+        sampler does not fit the prior's process.
     """
     if spec is None:
         return model
     old: Any = model.prior
     if "sampler" not in (f.name for f in dataclasses.fields(old)):
         raise ConfigError("sampler", dict(spec), "this stage's prior has no sampler")
-    prior = dataclasses.replace(old, sampler=build(spec, "sampler"))
+    sampler = build(spec, "sampler")
+    if not isinstance(sampler, Sampler):
+        raise ConfigError("sampler", spec["target"], "is no sampler (lsgm.samplers)")
+    try:
+        prior = dataclasses.replace(old, sampler=sampler)
+    except ValueError as error:
+        raise ConfigError("sampler", spec["target"], str(error)) from error
     return dataclasses.replace(model, prior=prior)
 
 

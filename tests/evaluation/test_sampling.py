@@ -7,12 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lsgm.config import ConfigError, build
 from lsgm.data.points import Points
+from lsgm.evaluation import sampling
 from lsgm.evaluation.settings import Evaluation
 from lsgm.evaluation.subject import EvaluationRun, Subject
 from lsgm.model import Generated, LatentModel
 from lsgm.priors.normal import StandardNormal
-from tests import small
+from tests import small, tiny
 
 BATCH = 4
 
@@ -61,3 +63,18 @@ def test_impossible_temperatures_are_refused(value):
 
 def test_temperature_zero_is_no_noise():
     assert Evaluation(measures=(), temperature=0.0).temperature == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("lsgm.samplers.sscs:SSCS", "SSCS needs a CLD"),
+        ("lsgm.samplers.grids:Angle", "is no sampler"),
+    ],
+)
+def test_a_sampler_that_does_not_fit_is_refused_by_name(target, message):
+    prior = build(tiny.score_prior(), "prior")
+    model = LatentModel(vae=small.vae(), prior=prior)
+    with pytest.raises(ConfigError, match=message) as error:
+        sampling.with_sampler(model, {"target": target})
+    assert error.value.value == target
