@@ -75,6 +75,5 @@ def test_temperature_zero_is_no_noise():
 def test_a_sampler_that_does_not_fit_is_refused_by_name(target, message):
     prior = build(tiny.score_prior(), "prior")
     model = LatentModel(vae=small.vae(), prior=prior)
-    with pytest.raises(ConfigError, match=message) as error:
+    with pytest.raises(ConfigError, match=f"sampler = '{target}'.*{message}"):
         sampling.with_sampler(model, {"target": target})
-    assert error.value.value == target
