@@ -68,7 +68,7 @@ def test_temperature_zero_is_no_noise():
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("lsgm.samplers.sscs:SSCS", "SSCS needs a CLD"),
+        ("lsgm.samplers.sscs:SSCS", "SSCS needs a Langevin process"),
         ("lsgm.samplers.grids:Angle", "is no sampler"),
     ],
 )
