@@ -133,7 +133,7 @@ def test_a_network_is_mixed_or_has_a_base_added():
     with pytest.raises(ValueError, match="base_added = True.*set mixed = False"):
         ScorePrior(
             sde=CLD(),
-            network=None,
+            network=nn.Dense(1),
             weighting=Unweighted(),
             time_sampler=Uniform(),
             sampler=ProbabilityFlow(),

@@ -11,6 +11,7 @@ from lsgm.samplers.likelihood import log_likelihood, rademacher, unit_vectors
 from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.sdes.cld import CLD
 from lsgm.sdes.vpsde import VPSDE
+from tests import tiny
 from tests.samplers.exact import AnyGaussian, Counter, Gaussian, classes
 
 END = 1e-3
@@ -117,14 +118,10 @@ def test_tables_are_for_scalar_processes(method):
 
 
 def test_a_config_with_a_table_and_an_augmented_process_is_refused_by_name():
-    spec = {
-        "target": "lsgm.priors.score:ScorePrior",
-        "sde": {"target": "lsgm.sdes.cld:CLD"},
-        "network": None,
-        "weighting": {"target": "lsgm.objectives.weighting:Likelihood"},
-        "time_sampler": {"target": "lsgm.objectives.time_sampling:Uniform"},
-        "sampler": {"target": "lsgm.samplers.ddim:DDIM"},
-    }
+    spec = tiny.score_prior(
+        sde={"target": "lsgm.sdes.cld:CLD"},
+        sampler={"target": "lsgm.samplers.ddim:DDIM"},
+    )
     message = r"stages\.lsgm\.prior.*DDIM needs a ScalarSDE, not CLD.*ProbabilityFlow"
     with pytest.raises(ConfigError, match=message):
         build(spec, "stages.lsgm.prior")

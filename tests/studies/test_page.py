@@ -174,7 +174,7 @@ def test_picture_has_a_panel_for_each_cost_that_varies(made, monkeypatch):
         figures.append(Figure(*args, **settings))
         return figures[-1]
 
-    monkeypatch.setattr("lsgm.reports.figures.Figure", figure)
+    monkeypatch.setattr("matplotlib.figure.Figure", figure)
     assert picture.draw(made.rows) == (made.folder / "study.png").read_bytes()
     panels = figures[0].axes
     assert [axes.get_xlabel() for axes in panels] == [

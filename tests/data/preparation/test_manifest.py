@@ -278,7 +278,7 @@ def test_command_in_order_with_progress_and_verified(archive, tmp_path):
     written = record(folder)
     assert written["rule"] == {"first": {"train": "50", "test": "10"}}
     assert written["source"] == dict(
-        kind="zip", root=str(archive), labels=False, flat=True
+        kind="zip", root=str(archive), labels=False, flat=True, max_pixels=64 * 2**20
     )
     source = TFDS(dataset="celeba", data_dir=str(tmp_path))
     images = source.open("test")

@@ -1,6 +1,7 @@
 """Prepared sets: what goes in comes out, under any name, and never overwrites."""
 
 import gzip
+import io
 import os
 import subprocess
 import sys
@@ -97,7 +98,7 @@ def test_idx_errors(idx_folder):
 @pytest.mark.parametrize("raw", [b"", b"\0\0\x08\x01", idx_bytes(LABELS)[:-1]])
 def test_short_idx_is_refused(raw):
     with pytest.raises(ValueError, match="IDX|bytes"):
-        parse(raw, 1)
+        parse(io.BytesIO(raw), len(raw), 1)
 
 
 def test_round_trip(tmp_path):

@@ -143,8 +143,8 @@ def _explored(what: str, num: int, monkeypatch) -> np.ndarray:
                 jax.random.normal(key, (num, small.SIZE, small.SIZE, 1)), ()
             ),
             transport=lambda u, start, end: u + jnp.mean(u),
-            perturb=lambda z0, t, eps: z0 + t * eps,
             decode=lambda code: code.z0,
+            diffusion=MODEL.prior.diffusion,
         )
 
     class Held:
