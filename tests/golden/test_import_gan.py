@@ -83,6 +83,7 @@ def test_generator_alone(generator, tmp_path):
         np.testing.assert_array_equal(back[name.removeprefix("module.")], tensor)
 
 
+@pytest.mark.slow
 def test_last_checkpoint_has_both_networks_and_the_averages(tmp_path):
     path = golden_dir() / "ddgan_disc_small.npz"
     if not path.exists():

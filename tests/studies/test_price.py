@@ -34,6 +34,7 @@ def test_shared_stages_are_priced_once(found):
     assert all([cost.name for cost in one.stages] == ["lsgm"] for one in points)
 
 
+@pytest.mark.slow
 def test_prices_are_those_of_the_experiment_alone(config, found):
     vae, lsgm = costs(experiment.described(config.base))
     for cost, alone in ((found[0].stages[0], vae), (found[1].stages[0], lsgm)):
