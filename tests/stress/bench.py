@@ -141,12 +141,13 @@ def digest(workdir: pathlib.Path) -> dict[str, str]:
 
 
 def flat(tree: object, prefix: str = "") -> dict[str, np.ndarray]:
+    """Arrays by their paths; states without any are left out."""
     if isinstance(tree, dict):
         items = tree.items()
     elif isinstance(tree, list | tuple):
         items = enumerate(tree)
     else:
-        return {prefix: np.asarray(tree)}
+        return {} if tree is None else {prefix: np.asarray(tree)}
     return {k: v for n, t in items for k, v in flat(t, f"{prefix}/{n}").items()}
 
 
