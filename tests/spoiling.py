@@ -5,10 +5,8 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from lsgm.priors.score import ScorePrior
-from lsgm.training.optim import Adam
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,31 +18,15 @@ class SpoiledScore(ScorePrior):
 
     def terms(self, params, mutables, draws, z0, *, step, **rest):
         found = super().terms(params, mutables, draws, z0, step=step, **rest)
-        factor = _nan_gradient(found.losses["prior"])
+        loss, here = found.losses["prior"], step == self.at
         if self.what == "loss":
-            factor = jnp.full_like(factor, jnp.nan)
-        spoiled = jnp.where(step == self.at, factor, 0.0)
-        return found._replace(losses={"prior": found.losses["prior"] + spoiled})
+            spoiled = jnp.where(here, jnp.nan, 0.0)
+        else:
+            spoiled = _nan_gradient(loss, here)
+        return found._replace(losses={"prior": loss + spoiled})
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SpoiledAdam(Adam):
-    """Adam whose update number ``at``, counted from 0, is NaN."""
-
-    at: int
-
-    def build(self) -> optax.GradientTransformation:
-        def spoil(updates, state, params=None):
-            bad = jnp.where(state == self.at, jnp.nan, 0.0)
-            return jax.tree.map(lambda u: u + bad.astype(u.dtype), updates), state + 1
-
-        count = optax.GradientTransformation(
-            lambda params: jnp.zeros((), jnp.int32), spoil
-        )
-        return optax.chain(super().build(), count)
-
-
-def _nan_gradient(x):
-    """0, whose derivative is 0 / 0."""
-    zero = x - jax.lax.stop_gradient(x)
-    return jnp.sqrt(zero * zero)
+def _nan_gradient(x, here):
+    """0, whose derivative is 0 / 0 where ``here``."""
+    zero = jnp.where(here, x - jax.lax.stop_gradient(x), 1.0)
+    return jnp.sqrt(zero * zero) - jax.lax.stop_gradient(jnp.abs(zero))
