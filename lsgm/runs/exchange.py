@@ -41,8 +41,7 @@ def import_file(
         names the tensor.
       WorkdirError: the workdir is not empty.
     """
-    if workdir.exists() and any(workdir.iterdir()):
-        raise WorkdirError(f"{workdir} is not empty; give another workdir")
+    require_empty(workdir)
     run = files.read(path, args, prefix=prefix)
     if run.vae is None:
         config = cld_config.config_of(run.args, run.step)
@@ -52,9 +51,37 @@ def import_file(
     experiment = experiments.described(config)
     model = experiment.stages[name].objective(experiment.vae).model
     state = state_of(model, run)
+    averaged = run.average is None and run.prior is not None
+    return write_imported(workdir, config, state, _origin(path, run), averaged)
+
+
+def require_empty(workdir: pathlib.Path) -> None:
+    """Refuse a workdir that holds something.
+
+    Raises:
+      WorkdirError: it does.
+    """
+    if workdir.exists() and any(workdir.iterdir()):
+        raise WorkdirError(f"{workdir} is not empty; give another workdir")
+
+
+def write_imported(
+    workdir: pathlib.Path,
+    config: dict[str, Any],
+    state: TrainState,
+    origin: dict[str, Any],
+    averaged: bool,
+) -> pathlib.Path:
+    """Write a workdir of one stage with a published state; returns the stage's folder.
+
+    Args:
+      origin: where the state comes from.
+      averaged: whether its parameters are averages.
+    """
+    (name,) = config["stage_order"]
     claim(workdir, config)
-    meta = describe_run(config, name) | {"window": [], "imported": _origin(path, run)}
-    if run.average is None and run.prior is not None:
+    meta = describe_run(config, name) | {"window": [], "imported": origin}
+    if averaged:
         meta["parameters"] = "averaged"
     with Checkpoints(workdir / name / NEWEST) as checkpoints:
         checkpoints.save(state, meta)

@@ -15,8 +15,7 @@ from lsgm.interop.files import State
 from lsgm.model import LatentModel
 from lsgm.priors.ddgan import DISCRIMINATOR, GENERATOR
 from lsgm.runs import experiment as experiments
-from lsgm.runs.workdir import WorkdirError, claim
-from lsgm.training.checkpoints import NEWEST, Checkpoints, describe_run
+from lsgm.runs.exchange import require_empty, write_imported
 from lsgm.training.state import TrainState
 from lsgm.typing import Params
 
@@ -34,20 +33,13 @@ def import_gan(
       ValueError: tensors and arguments do not agree; names the tensor.
       WorkdirError: the workdir is not empty.
     """
-    if workdir.exists() and any(workdir.iterdir()):
-        raise WorkdirError(f"{workdir} is not empty; give another workdir")
+    require_empty(workdir)
     config = config_of(run.args, run.step)
     (name,) = config["stage_order"]
     experiment = experiments.described(config)
     state = state_of(experiment.stages[name].objective(experiment.vae).model, run)
-    claim(workdir, config)
     origin = {"file": path.name, "sha256": sha256(path)}
-    meta = describe_run(config, name) | {"window": [], "imported": origin}
-    if run.average is None:
-        meta["parameters"] = "averaged"
-    with Checkpoints(workdir / name / NEWEST) as checkpoints:
-        checkpoints.save(state, meta)
-    return workdir / name
+    return write_imported(workdir, config, state, origin, run.average is None)
 
 
 def state_of(model: LatentModel, run: PublishedGan) -> TrainState:
