@@ -180,3 +180,36 @@ def ddpmpp_run(
         ema_decay=0.9999,
         ledger=None if smoke else published,
     )
+
+
+def ve_prior(
+    smoke: bool,
+    *,
+    network: dict[str, Any],
+    sigmas: tuple[float, float],
+    num_steps: int,
+    snr: float,
+) -> dict[str, Any]:
+    """The VESDE's prior with its published predictor-corrector sampler.
+
+    Args:
+      sigmas: the least and the largest deviation, of images in [-1, 1].
+      num_steps, snr: of the sampler.
+    """
+    low, high = sigmas
+    return piece(
+        "priors.score:ScorePrior",
+        sde=piece("sdes.vesde:VESDE", var_min=low**2, var_max=high**2),
+        network=network,
+        weighting=piece("objectives.weighting:Unweighted"),
+        time_sampler=piece("objectives.time_sampling:Uniform", t_min=1e-5),
+        mixed=False,
+        sampler=piece(
+            "samplers.predictor_corrector:PredictorCorrector",
+            num_steps=2 if smoke else num_steps,
+            t_end=1e-5,
+            predictor="reverse_diffusion",
+            snr=snr,
+            denoise="mean",
+        ),
+    )

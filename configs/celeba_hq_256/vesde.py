@@ -12,11 +12,10 @@ Source: Song et al., arXiv 2011.13456, appendix H.
 from ml_collections import ConfigDict
 
 from configs import data_space, pieces
-from configs.pieces import piece
 
 STEPS = 2_400_000
-SIGMA_MIN, SIGMA_MAX = 0.02, 696.0
-LOG_RATIO = 10.4574  # log(SIGMA_MAX / SIGMA_MIN)
+SIGMAS = (0.02, 696.0)
+LOG_RATIO = 10.4574  # of the logarithms of the two
 
 
 def get_config(arg: str = "full") -> ConfigDict:
@@ -32,21 +31,8 @@ def get_config(arg: str = "full") -> ConfigDict:
         dropout=0.0,
         embedding=data_space.fourier(smoke, scale=16 * LOG_RATIO),
     )
-    prior = piece(
-        "priors.score:ScorePrior",
-        sde=piece("sdes.vesde:VESDE", var_min=SIGMA_MIN**2, var_max=SIGMA_MAX**2),
-        network=network,
-        weighting=piece("objectives.weighting:Unweighted"),
-        time_sampler=piece("objectives.time_sampling:Uniform", t_min=1e-5),
-        mixed=False,
-        sampler=piece(
-            "samplers.predictor_corrector:PredictorCorrector",
-            num_steps=2 if smoke else 2000,
-            t_end=1e-5,
-            predictor="reverse_diffusion",
-            snr=0.075,
-            denoise="mean",
-        ),
+    prior = data_space.ve_prior(
+        smoke, network=network, sigmas=SIGMAS, num_steps=2000, snr=0.075
     )
     return data_space.run(
         smoke,

@@ -18,8 +18,8 @@ from configs.pieces import piece
 
 STEPS = 1_300_000
 DEEP_STEPS = 950_000
-SIGMA_MIN, SIGMA_MAX = 0.02, 100.0
-LOG_RATIO = 8.5172  # log(SIGMA_MAX / SIGMA_MIN)
+SIGMAS = (0.02, 100.0)
+LOG_RATIO = 8.5172  # of the logarithms of the two
 
 
 def get_config(arg: str = "full") -> ConfigDict:
@@ -35,21 +35,8 @@ def get_config(arg: str = "full") -> ConfigDict:
         progressive_input="residual",
         embedding=data_space.fourier(smoke, scale=16 * LOG_RATIO),
     )
-    prior = piece(
-        "priors.score:ScorePrior",
-        sde=piece("sdes.vesde:VESDE", var_min=SIGMA_MIN**2, var_max=SIGMA_MAX**2),
-        network=network,
-        weighting=piece("objectives.weighting:Unweighted"),
-        time_sampler=piece("objectives.time_sampling:Uniform", t_min=1e-5),
-        mixed=False,
-        sampler=piece(
-            "samplers.predictor_corrector:PredictorCorrector",
-            num_steps=2 if smoke else 1000,
-            t_end=1e-5,
-            predictor="reverse_diffusion",
-            snr=0.16,
-            denoise="mean",
-        ),
+    prior = data_space.ve_prior(
+        smoke, network=network, sigmas=SIGMAS, num_steps=1000, snr=0.16
     )
     return data_space.run(
         smoke,
