@@ -20,9 +20,9 @@ import jax.numpy as jnp
 
 from lsgm import elbo
 from lsgm.elbo import Bound, ObjectiveDraws
+from lsgm.interpreter import evaluate
 from lsgm.model import LatentModel
 from lsgm.networks import spectral
-from lsgm.networks.initialize import evaluate
 from lsgm.objectives.kl_balance import KLSchedule, balance, group_weights
 from lsgm.priors.base import PriorTerms
 from lsgm.typing import Array, Image, Params, PRNGKey
@@ -105,7 +105,7 @@ class Objective:
             return self._terms(params, mutables, x, draws, step, axis=None).kernels
 
         kernels_by_group = evaluate(kernels_of, params)
-        for i, (group, kernels) in enumerate(kernels_by_group.items()):
+        for i, (group, kernels) in enumerate(sorted(kernels_by_group.items())):
             if group in self.groups and self._coefficients(group).spectral:
                 vectors = spectral.init_vectors(
                     jax.random.fold_in(spectral_key, i), kernels

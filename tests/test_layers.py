@@ -15,6 +15,7 @@ LEVELS = {
     "lsgm": 0,
     "lsgm.typing": 0,
     "lsgm.moved": 0,
+    "lsgm.interpreter": 1,
     "lsgm.numerics": 1,
     "lsgm.config": 1,
     "lsgm.hints": 0,

@@ -26,6 +26,7 @@ from lsgm.data.images import require_images
 from lsgm.data.pipeline import Data
 from lsgm.features import weights_file
 from lsgm.features.sharded import over_devices
+from lsgm.interpreter import evaluate
 from lsgm.networks.classifier import ConvClassifier
 from lsgm.networks.initialize import initialize
 from lsgm.typing import Array, Float, Params, UInt8
@@ -114,7 +115,7 @@ def fit(
     )
     optimizer = optax.adamw(schedule, weight_decay=recipe.weight_decay)
     step = make_step(network, optimizer)
-    state: Any = (params, optimizer.init(params))
+    state: Any = (params, evaluate(optimizer.init, params))
     for epoch in range(recipe.num_epochs):
         rng = np.random.default_rng((recipe.seed, epoch))
         order = rng.permutation(len(images))[: steps * recipe.batch_size]

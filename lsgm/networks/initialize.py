@@ -2,18 +2,15 @@
 
 Compiled as one program, the hundreds of draws of a deep network take a minute;
 called eagerly, the whole forward pass runs. Here ``init`` is traced, what its
-variables do not need is dropped, and the rest is evaluated equation by equation,
-so that XLA compiles one small program per distinct shape.
+variables do not need is dropped, and NumPy computes the rest.
 """
 
-from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import flax.linen as nn
-import jax
-import jax.extend
 
-from lsgm.typing import Array, Params, PRNGKey
+from lsgm.interpreter import evaluate
+from lsgm.typing import Params, PRNGKey
 
 # What a config may name where a network is asked for.
 Network: TypeAlias = nn.Module
@@ -38,29 +35,3 @@ def initialize(
         return {name: state.get(name, {}) for name in collections}
 
     return evaluate(variables, key, *args)
-
-
-def evaluate(fn: Callable[..., Any], *args: Any) -> Any:
-    """``fn(*args)``, equation by equation and only those that its result needs.
-
-    For a result that costs little and a function that also computes much else.
-    """
-    traced, shapes = jax.make_jaxpr(fn, return_shape=True)(*args)
-    outputs = _evaluate(traced, jax.tree.leaves(args))
-    return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
-
-
-def _evaluate(traced: jax.extend.core.ClosedJaxpr, inputs: list[Array]) -> list[Array]:
-    """Outputs of a traced function, without the equations that they do not need."""
-    jaxpr = traced.jaxpr
-    needed = set(map(id, jaxpr.outvars))
-    kept = []
-    for equation in reversed(jaxpr.eqns):
-        if needed.intersection(map(id, equation.outvars)):
-            kept.append(equation)
-            needed.update(map(id, equation.invars))
-    pruned = jaxpr.replace(eqns=kept[::-1])
-    run = jax.extend.core.jaxpr_as_fun(
-        jax.extend.core.ClosedJaxpr(pruned, traced.consts)
-    )
-    return run(*inputs)

@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from lsgm import streams
 from lsgm.config import ConfigError
 from lsgm.evaluation import monitor
+from lsgm.interpreter import evaluate
 from lsgm.runs.experiment import Experiment, name_data_keys
 from lsgm.runs.stored import resolve
 from lsgm.runs.workdir import claim
@@ -49,7 +50,7 @@ from lsgm.training.stage import Stage
 from lsgm.training.state import TrainState
 from lsgm.training.step import make_update
 from lsgm.training.writers import METRICS, Writers
-from lsgm.typing import PRNGKey
+from lsgm.typing import Params, PRNGKey
 from lsgm.vae import VAE
 
 LOCK = "train.lock"
@@ -287,10 +288,14 @@ def _warn_of_outcome(experiment: Experiment, folder: pathlib.Path) -> None:
 
 def initial_state(stage: Stage, vae: VAE, key: PRNGKey) -> TrainState:
     """The state that a stage starts from where there is nothing to inherit."""
-    init_key, run_key = jax.random.split(key)
-    params, mutables = stage.objective(vae).init(init_key)
-    transformations = stage.transformations()
-    return states.create(run_key, params, mutables, transformations, stage.averaged)
+
+    def create(key: PRNGKey) -> TrainState:
+        init_key, run_key = jax.random.split(key)
+        params, mutables = stage.objective(vae).init(init_key)
+        transformations = stage.transformations()
+        return states.create(run_key, params, mutables, transformations, stage.averaged)
+
+    return evaluate(create, key)
 
 
 def abstract_state(stage: Stage, vae: VAE, name: str) -> TrainState:
@@ -343,6 +348,10 @@ def inherit(state: TrainState, carried: TrainState | None, stage: Stage) -> Trai
     for group in (params.keys() & carried.params.keys()) - set(stage.fresh):
         params[group] = carried.params[group]
         mutables[group] = {**mutables[group], **carried.mutables[group]}
-    opt = {g: tx.init(params[g]) for g, tx in stage.transformations().items()}
-    ema = {g: stage.ema.init(params[g]) for g in stage.averaged}
+
+    def begin(params: Params) -> tuple[Params, Params]:
+        opt = {g: tx.init(params[g]) for g, tx in stage.transformations().items()}
+        return opt, {g: stage.ema.init(params[g]) for g in stage.averaged}
+
+    opt, ema = evaluate(begin, params)
     return state.replace(params=params, opt=opt, ema=ema, mutables=mutables)
