@@ -102,6 +102,7 @@ def variance(out: pathlib.Path) -> str:
 
 def step(out: pathlib.Path) -> str:
     """Write ``step.md`` and ``step.json``."""
+    steps.compile_anew()
     steps.limit_threads(_THREADS.value)
     found = []
     for model in _MODELS.value:

@@ -63,6 +63,7 @@ class StepTime:
     """One stage's update.
 
     Attributes:
+      init_seconds: making the first state.
       compile_seconds: tracing and compiling.
       seconds: per step: median, least, most.
       gflop: floating-point operations of one step that XLA counts, 1e9.
@@ -77,6 +78,7 @@ class StepTime:
     stage: str
     batch_size: int
     parameters: int
+    init_seconds: float
     compile_seconds: float
     seconds: tuple[float, float, float]
     gflop: float
@@ -113,6 +115,11 @@ def load(model: str) -> Experiment:
     return described(importlib.import_module(module).get_config(variant))
 
 
+def compile_anew() -> None:
+    """Take no program from the cache of compiled ones: its time is wanted."""
+    jax.config.update("jax_enable_compilation_cache", False)
+
+
 def limit_threads(num: int) -> None:
     """Let XLA use ``num`` cores; has to come before JAX starts."""
     cores = sorted(os.sched_getaffinity(0))[:num]
@@ -138,7 +145,9 @@ def time_stage(
     """
     made = load(model)
     stage = made.stages[stage_name]
+    start = time.perf_counter()
     state = replicate(initial_state(stage, made.vae, jax.random.key(0)))
+    init_seconds = time.perf_counter() - start
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     batch = split_over_devices({"levels": _levels(made, stage.batch_size)})
     mapped = mapped_update(stage, made.vae)
@@ -165,6 +174,7 @@ def time_stage(
         stage=stage_name,
         batch_size=stage.batch_size,
         parameters=parameters,
+        init_seconds=init_seconds,
         compile_seconds=compile_seconds,
         seconds=(timing.median, min(timing.repeats), max(timing.repeats)),
         gflop=update.cost_analysis()["flops"] / 1e9,
@@ -188,6 +198,7 @@ def markdown(found: list[StepTime]) -> str:
         "model",
         "stage",
         "batch",
+        "first state, s",
         "compile, s",
         "step, s (range)",
         "GFLOP/s",
@@ -240,6 +251,7 @@ def _cells(row: StepTime) -> list[str]:
         row.model,
         row.stage,
         str(row.batch_size),
+        f"{row.init_seconds:.1f}",
         f"{row.compile_seconds:.1f}",
         seconds if row.healthy else f"{seconds}; updates were skipped",
         f"{row.gflops:.1f}",

@@ -17,6 +17,7 @@ def row(**fields) -> StepTime:
             stage="vae",
             batch_size=16,
             parameters=10,
+            init_seconds=0.5,
             compile_seconds=1.0,
             seconds=(0.4, 0.3, 0.5),
             gflop=20.0,

@@ -13,9 +13,10 @@ from jax.sharding import PartitionSpec as P
 from lsgm.elbo import ObjectiveDraws
 from lsgm.objective import Aux, Objective
 from lsgm.training import state as states
-from lsgm.training.parallel import AXIS, pmap_update, split_over_devices
+from lsgm.training.parallel import AXIS, pmap_update, replicate, split_over_devices
 from lsgm.training.step import make_update
 from tests import small
+from tests.compiled import count_compilations
 
 STAGES = {
     "joint": small.stage(),
@@ -261,6 +262,19 @@ def test_pmap_equals_shard_map():
     for name, value in metrics_expected.items():
         np.testing.assert_allclose(metrics[name], value, rtol=2e-4, err_msg=name)
     assert_close(found.params, expected.params, 1e-3, 1e-5)
+
+
+@pytest.mark.multidevice
+def test_only_the_first_step_compiles():
+    """Placed as training places it, a state comes back in the form it went in."""
+    state = replicate(jax.tree.map(jnp.copy, setting("joint")[1]))
+    batch = split_over_devices(jax.tree.map(np.asarray, small.batch()))
+    update, counts = pmap_update(update_of("joint")), []
+    for _ in range(3):
+        with count_compilations() as compiled:
+            state, _ = update(state, batch)
+        counts.append(len(compiled))
+    assert counts == [1, 0, 0]
 
 
 @pytest.mark.multidevice
