@@ -8,8 +8,8 @@ active channels) as ``mutables[group]``. Draws are arguments: ``draw`` makes the
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from lsgm.samplers.flow_solver import FlowSolver
 from lsgm.samplers.likelihood import LogLikelihood, Probes
-from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.sdes.base import SDE
 from lsgm.typing import Array, Float, Latent, Params, PRNGKey, PRNGKeys
 
@@ -125,7 +125,7 @@ class Prior(Protocol):
         mutables: Params,
         z0: Latent,
         *,
-        flow: ProbabilityFlow,
+        flow: FlowSolver,
         probes: Probes,
         cond: Array | None = None,
         eps: Latent | None = None,

@@ -33,9 +33,9 @@ from lsgm.networks.initialize import initialize
 from lsgm.objectives.adversarial import LazyR1, discriminator_loss, generator_loss
 from lsgm.priors.base import LatentSamples, PriorTerms
 from lsgm.samplers.base import Samples
+from lsgm.samplers.flow_solver import FlowSolver
 from lsgm.samplers.likelihood import LogLikelihood, Probes
 from lsgm.samplers.posterior import sample_chain
-from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.sdes.chain import Chain
 from lsgm.typing import Array, Latent, Params, PerExample, PRNGKey, PRNGKeys
 
@@ -191,7 +191,7 @@ class DenoisingGAN:
         mutables: Params,
         z0: Latent,
         *,
-        flow: ProbabilityFlow,
+        flow: FlowSolver,
         probes: Probes,
         cond: Array | None = None,
         eps: Latent | None = None,

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from lsgm.numerics import sum_per_example
 from lsgm.priors.base import LatentSamples, PriorTerms
+from lsgm.samplers.flow_solver import FlowSolver
 from lsgm.samplers.likelihood import LogLikelihood, Probes
-from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.sdes.base import LOG_2PI
 from lsgm.typing import Array, Latent, Params, PRNGKey, PRNGKeys
 
@@ -81,7 +81,7 @@ class StandardNormal:
         mutables: Params,
         z0: Latent,
         *,
-        flow: ProbabilityFlow,
+        flow: FlowSolver,
         probes: Probes,
         cond: Array | None = None,
         eps: Latent | None = None,

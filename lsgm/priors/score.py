@@ -53,8 +53,8 @@ from lsgm.objectives.time_sampling import TimeSampler
 from lsgm.objectives.weighting import LikelihoodWeighting, Weighting
 from lsgm.priors.base import LatentSamples, PriorTerms
 from lsgm.samplers.base import Sampler
+from lsgm.samplers.flow_solver import FlowSolver
 from lsgm.samplers.likelihood import LogLikelihood, Probes, log_likelihood
-from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.sdes.base import SDE
 from lsgm.typing import (
     Array,
@@ -283,7 +283,7 @@ class ScorePrior:
         mutables: Params,
         z0: Latent,
         *,
-        flow: ProbabilityFlow,
+        flow: FlowSolver,
         probes: Probes,
         cond: Array | None = None,
         eps: Latent | None = None,

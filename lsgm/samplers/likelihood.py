@@ -1,8 +1,9 @@
 r"""Log-likelihood of latents by the probability-flow ODE.
 
-Along du/dt = v(u, t) the log-density changes by -div v, so from t_end to 1
+Along du/ds = v(u, t), in time or another coordinate s that grows with it, the
+log-density changes by -div v, so from t_end to 1
 
-    log p(u_0) = log p_1(u_1) + int_{t_end}^1 div v(u_t, t) dt.            (1)
+    log p(u_0) = log p_1(u_1) + int div v(u, t) ds.                        (1)
 
 The divergence is a sum over probes p_k on the noised part, which are drawn once and
 kept for the whole solve,
@@ -38,7 +39,7 @@ import jax
 import jax.numpy as jnp
 
 from lsgm.numerics import sum_per_example
-from lsgm.samplers.probability_flow import ProbabilityFlow, velocity
+from lsgm.samplers.flow_solver import FlowSolver
 from lsgm.sdes.base import SDE
 from lsgm.typing import (
     Array,
@@ -92,7 +93,7 @@ def unit_vectors(shape: tuple[int, ...]) -> Probes:
 
 
 def log_likelihood(
-    flow: ProbabilityFlow,
+    flow: FlowSolver,
     sde: SDE,
     residual_fn: ResidualFn,
     z0: Clean,
@@ -108,9 +109,10 @@ def log_likelihood(
       eps: standard normal noise of the noised part's shape for ``sde.lift``.
 
     Raises:
-      ValueError: the process is augmented, and ``eps`` is None.
+      ValueError: the process is augmented, and ``eps`` is None; or ``flow`` is not
+        valid for it.
     """
-    field = velocity(sde, residual_fn)
+    field = flow.field(sde, residual_fn)
 
     def joint(y: tuple, t: Time, probes: Probes) -> tuple[State, PerExample]:
         def product(probe: Noise) -> tuple[State, Noise]:
@@ -123,7 +125,7 @@ def log_likelihood(
 
     lifted = sde.lift(z0, jnp.full(z0.shape[:1], flow.t_end, z0.dtype), eps)
     start = (lifted.u, jnp.zeros(z0.shape[:1], z0.dtype))
-    solution = flow.solve(joint, start, flow.t_end, 1.0, probes)
+    solution = flow.integrate(sde, joint, start, probes)
     u1, change = solution.y
     log_prob = sde.prior_log_prob(u1) + change - lifted.log_prob
     return LogLikelihood(log_prob, u1, solution.nfe)

@@ -22,35 +22,21 @@ appendix on evaluation; Dormand and Prince 1980.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from lsgm.samplers.base import Sampler, Samples
+from lsgm.samplers.flow_solver import FlowSolver, Slope, Solution
 from lsgm.sdes.base import SDE
 from lsgm.typing import Array, PRNGKey, PyTree, ResidualFn, State, Time
 
 METHODS = ("dopri5", "tsit5", "bosh3")
 
 
-class Solution(NamedTuple):
-    """A solved ODE.
-
-    Attributes:
-      y: the state at the end, [b ...] in each leaf; NaN where ``max_steps`` did not
-        reach it.
-      nfe: calls of the velocity, int32 scalar.
-      path: states along the way, [num_path b ...] in each leaf, or None.
-    """
-
-    y: PyTree
-    nfe: Array
-    path: PyTree | None
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ProbabilityFlow(Sampler):
+class ProbabilityFlow(Sampler, FlowSolver):
     """Eq. (1) with step control (``lsgm.samplers.step_control``).
 
     Attributes:
@@ -100,9 +86,27 @@ class ProbabilityFlow(Sampler):
         done = Samples(*self.solve(flow, u1, 1.0, self.t_end, num_path=num_path))
         return self.finish(sde, residual_fn, done)
 
+    def field(
+        self, sde: SDE, residual_fn: ResidualFn
+    ) -> Callable[[State, Time], State]:
+        return velocity(sde, residual_fn)
+
+    def integrate(self, sde: SDE, slope: Slope, y0: PyTree, args: PyTree) -> Solution:
+        del sde
+        return self.solve(slope, y0, self.t_end, 1.0, args)
+
+    def loosened(self, factor: float) -> "ProbabilityFlow":
+        """With both tolerances larger, by ``factor``."""
+        rtol, atol = factor * self.rtol, factor * self.atol
+        return dataclasses.replace(self, rtol=rtol, atol=atol)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"rtol": self.rtol, "atol": self.atol, "t_end": self.t_end}
+
     def solve(
         self,
-        field: Callable[[PyTree, Time, PyTree], PyTree],
+        field: Slope,
         y0: PyTree,
         t0: float | Array,
         t1: float | Array,
@@ -132,7 +136,7 @@ class ProbabilityFlow(Sampler):
 
     def _solve(
         self,
-        field: Callable[[PyTree, Time, PyTree], PyTree],
+        field: Slope,
         y0: PyTree,
         t0: float | Array,
         t1: float | Array,

@@ -37,6 +37,7 @@ from lsgm.priors import normal
 from lsgm.reports.page import Metric
 from lsgm.reports.rows import bits_rows, describe_examples, nats_row
 from lsgm.samplers.base import require_finite
+from lsgm.samplers.flow_solver import FlowSolver
 from lsgm.samplers.likelihood import Probes, gaussian, rademacher, unit_vectors
 from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.statistics.estimate import estimate_mean
@@ -53,10 +54,10 @@ class FlowLikelihood(Measure):
       num_samples: K of Eq. (2), latents per image.
       batch_size: images that are solved together; a solver that shares its steps
         depends on it.
-      flow: tolerances and end of the ODE.
-      loosened: factor on both tolerances for a second solve of the same latents
-        with the same probes, which shows how much the tolerance matters; None
-        solves once.
+      flow: how the ODE is solved, and its end.
+      loosened: factor by which a second solve of the same latents, with the same
+        probes, is less exact, which shows how much exactness matters; None solves
+        once.
       probe: trace by random signs, by Normal probes, or exact, for small latents:
         one product per dimension.
       num_probes: random probes per latent, the same for a whole solve.
@@ -74,7 +75,7 @@ class FlowLikelihood(Measure):
     num_examples: int | None = 100
     num_samples: int = 1
     batch_size: int = 50
-    flow: ProbabilityFlow = ProbabilityFlow()
+    flow: FlowSolver = ProbabilityFlow()
     loosened: float | None = 10.0
     probe: Literal["rademacher", "gaussian", "exact"] = "rademacher"
     num_probes: int = 1
@@ -128,12 +129,9 @@ class FlowLikelihood(Measure):
         return draw(key, shape, self.num_probes)
 
     @property
-    def loosened_flow(self) -> ProbabilityFlow | None:
+    def loosened_flow(self) -> FlowSolver | None:
         """The solver of the second solve."""
-        if self.loosened is None:
-            return None
-        rtol, atol = (self.loosened * tol for tol in (self.flow.rtol, self.flow.atol))
-        return dataclasses.replace(self.flow, rtol=rtol, atol=atol)
+        return None if self.loosened is None else self.flow.loosened(self.loosened)
 
 
 class EncodedTerms(NamedTuple):
@@ -195,7 +193,7 @@ def encode_fn(model: LatentModel) -> Callable[..., EncodedTerms]:
 
 
 def log_prior_fn(
-    model: LatentModel, flow: ProbabilityFlow
+    model: LatentModel, flow: FlowSolver
 ) -> Callable[..., tuple[Array, Array]]:
     """Compiled ``(params, mutables, z0, probes, eps, cond) -> (log p(z0) [b] in nats,
     nfe)``; what these are: ``lsgm.priors.base.Prior.log_prob``."""
@@ -287,7 +285,7 @@ def summary(
       bits: nats of each example to bits per unit (``HeldOut.bits``); None where
         the likelihood is a density, of which bits say nothing.
     """
-    values, flow = terms.values, settings.flow
+    values = terms.values
     found: dict[str, Any] = {
         name: _nats(values[name].mean(0))
         for name in ("reconstruction", "neg_entropy", "cross_entropy")
@@ -308,14 +306,13 @@ def summary(
     }
     if not terms.nfe["cross_entropy"].any():
         return found  # nothing was solved
-    found |= {"rtol": flow.rtol, "atol": flow.atol, "t_end": flow.t_end}
+    found |= settings.flow.settings
     found |= {"probe": settings.probe, "num_probes": settings.num_probes}
     loosened = settings.loosened_flow
     if loosened is not None:
         change = (values["loosened"] - values["cross_entropy"]).mean(0)
         found["loosened"] = {
-            "rtol": loosened.rtol,
-            "atol": loosened.atol,
+            **{k: v for k, v in loosened.settings.items() if k != "t_end"},
             "nfe": float(terms.nfe["loosened"].mean()),
             "nelbo": _nats(terms.nelbo.mean(0) + change),
             "difference": _nats(change),
@@ -333,12 +330,12 @@ def _nats(values: np.ndarray) -> dict[str, Any]:
 
 
 def _rows(found: Mapping[str, Any]) -> list[Metric]:
-    solved = "rtol" in found
+    solved = "probe" in found
     random = solved and found["probe"] != "exact"
     how, bound = "exact", "upper bound on -log p(x)"
     if solved:
         trace = f"{found['num_probes']} {found['probe']}" if random else "exact"
-        how = f"ODE, rtol {found['rtol']:g}, trace: {trace}"
+        how = f"ODE, {_describe_flow(found)}, trace: {trace}"
     rows = [
         nats_row(LABELS["nelbo"], found["nelbo"], bound, "likelihood/nelbo", "lower"),
         *bits_rows(LABELS["nelbo"], found["nelbo"], found),
@@ -362,6 +359,12 @@ def _rows(found: Mapping[str, Any]) -> list[Metric]:
     if "loosened" in found:
         other = found["loosened"]
         note = f"same latents and probes; {other['nfe']:g} network calls"
-        label = f"Change of the negative ELBO at rtol {other['rtol']:g}"
+        label = f"Change of the negative ELBO with {_describe_flow(other)}"
         rows.append(nats_row(label, other["difference"], note))
     return rows
+
+
+def _describe_flow(found: Mapping[str, Any]) -> str:
+    if "rtol" in found:
+        return f"rtol {found['rtol']:g}"
+    return f"{found['num_steps']} steps of order {found['order']}"
