@@ -3,6 +3,8 @@
     python -m experiments.benchmark variance --out=runs/variance
     python -m experiments.benchmark step --out=runs/step --model=S --model=M
     python -m experiments.benchmark samplers --checkpoint=runs/demo --out=runs/samplers
+    python -m experiments.benchmark likelihood --checkpoint=runs/demo \\
+        --out=runs/likelihood --calls=2,5,10,20,50
     python -m experiments.benchmark data --out=runs/data --step_seconds=1 \\
         --config=configs/celeba_hq_256/quantitative.py
 
@@ -12,6 +14,8 @@ their variances, for every process, weighting and time sampler.
 against a matrix product and the published implementation; wants a quiet machine.
 ``samplers``: every sampler on one trained model, quality against network calls
 (``docs/samplers.md``).
+``likelihood``: likelihoods of one trained model at few network calls, against an
+adaptive solver at tolerance 1e-6 (``docs/likelihood.md``).
 ``data``: images/s out of a config's pipeline, against what its stages consume
 (``docs/data.md``).
 """
@@ -26,11 +30,13 @@ from ml_collections import config_flags
 from experiments.flag_errors import parse_flags
 from experiments.trust_flag import trusted
 from lsgm.benchmarks import data as reading
+from lsgm.benchmarks import likelihood as solvers
 from lsgm.benchmarks import samplers as tournament
 from lsgm.benchmarks import samplers_report
 from lsgm.benchmarks import step as steps
 from lsgm.benchmarks import variance as estimators
 from lsgm.config import ConfigError
+from lsgm.evaluation.subject import EvaluationRun, Subject
 from lsgm.runs import experiment
 from lsgm.runs.measure import subject_of
 from lsgm.runs.restore import restore
@@ -67,12 +73,15 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _SEEDS = flags.DEFINE_integer("seeds", 5, "samplers: rounds.", lower_bound=2)
 _NUM = flags.DEFINE_integer(
-    "num_samples", 100, "samplers: of each entry in a round, in one batch.", 50
+    "num_samples",
+    100,
+    "samplers: of each entry in a round, in one batch. likelihood: held-out examples.",
+    50,
 )
 _CALLS = flags.DEFINE_list(
     "calls",
     [str(number) for number in tournament.CALLS],
-    "samplers: network calls of the fixed-grid samplers.",
+    "samplers, likelihood: network calls of what runs on a fixed grid.",
 )
 _DRAWS = flags.DEFINE_integer(
     "draws",
@@ -115,18 +124,42 @@ def step(out: pathlib.Path) -> str:
     return text
 
 
+def _subject() -> Subject:
+    """The model that a benchmark is of."""
+    if _CHECKPOINT.value is None:
+        raise ConfigError("checkpoint", None, "name the model to compare them on")
+    path = pathlib.Path(_CHECKPOINT.value)
+    restored = restore(path, config=_CONFIG.value, trust=trusted())
+    experiment.check_data(restored.experiment)
+    return subject_of(restored, seed=0)
+
+
+def _calls() -> tuple[int, ...]:
+    calls = tuple(sorted({int(number) for number in _CALLS.value}))
+    if calls[0] < 1:
+        raise ConfigError("calls", calls, "at least 1 each")
+    return calls
+
+
+def likelihood(out: pathlib.Path) -> str:
+    """Write ``likelihood.md`` and ``likelihood.json``."""
+    try:
+        run, num = EvaluationRun(_subject(), seed=0), _NUM.value
+        with experiment.name_data_keys(run.subject.data):
+            found = list(solvers.measure(run, num, min(num, 100), _calls()))
+    except (ConfigError, CheckpointError) as error:
+        sys.exit(f"error: {error}")
+    except ValueError as error:
+        sys.exit(f"error: {ConfigError('checkpoint', _CHECKPOINT.value, str(error))}")
+    text = solvers.markdown(found, run.subject.data.unit, num)
+    solvers.write(found, text, out)
+    return text
+
+
 def samplers(out: pathlib.Path) -> str:
     """Write ``samplers.md``, ``.csv``, ``.json``, ``.png`` and ``.html``."""
     try:
-        if _CHECKPOINT.value is None:
-            raise ConfigError("checkpoint", None, "name the model to compare them on")
-        calls = tuple(sorted({int(number) for number in _CALLS.value}))
-        if calls[0] < 1:
-            raise ConfigError("calls", calls, "at least 1 each")
-        path = pathlib.Path(_CHECKPOINT.value)
-        restored = restore(path, config=_CONFIG.value, trust=trusted())
-        experiment.check_data(restored.experiment)
-        subject = subject_of(restored, seed=0)
+        subject, calls = _subject(), _calls()
         settings = tournament.Settings(
             seeds=_SEEDS.value,
             num_samples=_NUM.value,
@@ -159,7 +192,13 @@ def data(out: pathlib.Path) -> str:
     return text
 
 
-COMMANDS = {"variance": variance, "step": step, "samplers": samplers, "data": data}
+COMMANDS = {
+    "variance": variance,
+    "step": step,
+    "samplers": samplers,
+    "likelihood": likelihood,
+    "data": data,
+}
 
 
 def main(argv: list[str]) -> None:
