@@ -34,7 +34,7 @@ TOLERANCES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
 
 @dataclasses.dataclass(frozen=True)
-class Difference:
+class Discrepancy:
     """One entry against the reference, Eq. (1).
 
     Attributes:
@@ -52,7 +52,7 @@ class Difference:
 
 def measure(
     run: EvaluationRun, num_examples: int, batch_size: int, calls: Sequence[int]
-) -> Iterator[Difference]:
+) -> Iterator[Discrepancy]:
     """Each entry in turn; the reference first, whose differences are 0.
 
     Raises:
@@ -62,7 +62,7 @@ def measure(
     if not isinstance(sde, VariancePreservingSDE):
         raise ValueError(f"needs a prior of a variance-preserving process, not {sde}")
     expected, nfe, _ = _solve(run, REFERENCE, num_examples, batch_size)
-    yield Difference("adaptive, 1e-06 (reference)", nfe, 0.0, 0.0, 0.0)
+    yield Discrepancy("adaptive, 1e-06 (reference)", nfe, 0.0, 0.0, 0.0)
     for name, flow in _entries(calls):
         found, nfe, seen = _solve(run, flow, num_examples, batch_size)
         change = found - expected
@@ -71,7 +71,7 @@ def measure(
         error = bits["bits_standard_error"]
         each = change / np.log(2) / seen.units
         rms = float(np.sqrt(np.mean(each**2)))
-        yield Difference(name, nfe, mean, error, rms)
+        yield Discrepancy(name, nfe, mean, error, rms)
 
 
 def _entries(calls: Sequence[int]) -> Iterator[tuple[str, FlowSolver]]:
@@ -107,7 +107,7 @@ def _solve(
     return terms.values["cross_entropy"][0], nfe, seen
 
 
-def markdown(found: Sequence[Difference], unit: str, num_examples: int) -> str:
+def markdown(found: Sequence[Discrepancy], unit: str, num_examples: int) -> str:
     """A table, a row for each entry, and what it is of."""
     header = ["solver", "calls", f"mean error, bits/{unit} (s.e.)", "rms"]
     rows = [
@@ -128,7 +128,7 @@ def markdown(found: Sequence[Difference], unit: str, num_examples: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(found: Sequence[Difference], text: str, folder: pathlib.Path) -> None:
+def write(found: Sequence[Discrepancy], text: str, folder: pathlib.Path) -> None:
     """``likelihood.md`` and ``likelihood.json``."""
     folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / "likelihood.md", text)

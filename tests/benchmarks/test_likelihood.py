@@ -1,6 +1,7 @@
 """Likelihoods at few calls, on a model whose densities are known."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,6 +60,7 @@ def test_other_processes_are_refused(data):
     with pytest.raises(ValueError, match="variance-preserving"):
         next(likelihood.measure(EvaluationRun(other, seed=0), 20, 10, [3]))
     model = other.model
-    normal = other._replace(model=type(model)(vae=model.vae, prior=StandardNormal()))
+    prior: Any = StandardNormal()
+    normal = other._replace(model=type(model)(vae=model.vae, prior=prior))
     with pytest.raises(ValueError, match="not None"):
         next(likelihood.measure(EvaluationRun(normal, seed=0), 20, 10, [3]))

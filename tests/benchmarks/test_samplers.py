@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import math
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -36,7 +37,7 @@ VP, VARIANCE = VPSDE(), 0.4
 FIELDS = linear.posterior(1.3, 0.8)
 
 
-def subject(data, sde=VP):
+def subject(data, sde: Any = VP):
     prior = ScorePrior(
         sde=sde,
         network=GaussianNetwork(sde, (VARIANCE,)),
