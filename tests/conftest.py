@@ -45,13 +45,3 @@ def golden_dir() -> pathlib.Path:
     """Folder of the golden fixtures (``LSGM_GOLDEN_DIR``)."""
     default = pathlib.Path(__file__).parents[1] / "../shared/golden"
     return pathlib.Path(os.environ.get("LSGM_GOLDEN_DIR", default)).resolve()
-
-
-def golden_files(pattern: str) -> list:
-    """Test parameters for the fixtures that match, named by file; when there are
-    none, one parameter that skips and says so."""
-    files = sorted(golden_dir().glob(pattern))
-    if not files:
-        reason = f"no {pattern} in {golden_dir()} (set LSGM_GOLDEN_DIR)"
-        return [pytest.param(None, id=pattern, marks=pytest.mark.skip(reason=reason))]
-    return [pytest.param(f, id=f.name) for f in files]

@@ -12,11 +12,11 @@ import pytest
 from lsgm.numerics import expand_to
 from lsgm.objectives.score_matching import added_residual
 from lsgm.objectives.weighting import LikelihoodWeighting, Reweighted, Unweighted
-from tests.conftest import golden_files
 from tests.golden.cld_fixture import Golden, close
+from tests.golden.files import fixtures_with
 
 
-@pytest.fixture(params=golden_files("cld_cifar.npz"))
+@pytest.fixture(params=fixtures_with("chol_hsm*"))
 def golden(request, x64):
     return Golden(request.param)
 

@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict
 
 from lsgm.config import build
 from lsgm.interop import cld_config, ncsnpp_names
-from tests.conftest import golden_files
+from tests.golden.files import fixtures_with
 
 # The compiler takes longer than all runs of what it compiles.
 QUICK = {"xla_backend_optimization_level": 0}
@@ -58,7 +58,7 @@ def load(path):
     return Fixture(path)
 
 
-@pytest.fixture(params=golden_files("cld_ncsnpp_*.npz"))
+@pytest.fixture(params=fixtures_with("score_mixed0", "sd/*", "loss/*"))
 def fixture(request):
     return load(request.param)
 

@@ -17,8 +17,8 @@ from lsgm.samplers.grids import QuadraticFromEnd, UniformGrid
 from lsgm.samplers.langevin_euler import LangevinEuler
 from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.samplers.sscs import SSCS
-from tests.conftest import golden_files
 from tests.golden.cld_fixture import Golden
+from tests.golden.files import fixtures_with
 
 METHODS = {"sscs": SSCS, "em": LangevinEuler}
 GRIDS = {"linear": UniformGrid(), "quadratic": QuadraticFromEnd()}
@@ -34,7 +34,7 @@ def load(file):
     return Golden(file)
 
 
-@pytest.fixture(params=golden_files("cld_cifar*.npz"))
+@pytest.fixture(params=fixtures_with("chol_hsm*", "sampler/*"))
 def golden(request, x64):
     return load(request.param)
 

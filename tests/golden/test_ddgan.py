@@ -21,7 +21,8 @@ from lsgm.objectives.adversarial import (
     squared_gradient,
 )
 from lsgm.samplers.posterior import sample_chain
-from tests.conftest import golden_dir, golden_files
+from tests.conftest import golden_dir
+from tests.golden.files import fixtures_with
 from tests.golden.test_ncsnpp import QUICK, assert_close, nhwc
 
 
@@ -148,7 +149,7 @@ def load(kind, path):
     return kind(path)
 
 
-@pytest.fixture(params=golden_files("ddgan_schedule*.npz"))
+@pytest.fixture(params=fixtures_with("configs", "*/a_s_cum"))
 def schedules(request):
     with np.load(request.param) as arrays:
         arrays = dict(arrays)
@@ -216,7 +217,7 @@ def test_forward_pairs_and_posterior(schedules):
         assert_close(found, nhwc(stored["p/x_pos_sample"]))
 
 
-@pytest.fixture(params=golden_files("ddgan_generator*.npz"))
+@pytest.fixture(params=fixtures_with("zemb", "sampling/*"))
 def generator(request):
     return load(Generated, request.param)
 
@@ -244,7 +245,7 @@ def test_generator_survives_the_round_trip(generator):
         np.testing.assert_array_equal(back[name], tensor)
 
 
-@pytest.fixture(params=golden_files("ddgan_disc*.npz"))
+@pytest.fixture(params=fixtures_with("D_real", "x_pos_sample"))
 def judged(request):
     return load(Judged, request.param)
 

@@ -19,7 +19,8 @@ from lsgm.interop.torch_file import FileError
 from lsgm.runs import exchange_gan
 from lsgm.runs.restore import restore
 from lsgm.samplers.posterior import sample_chain
-from tests.conftest import golden_dir, golden_files
+from tests.conftest import golden_dir
+from tests.golden.files import fixtures_with
 from tests.golden.test_ncsnpp import assert_close, nhwc
 from tests.interop import torch_bytes
 from tests.small import QUICK
@@ -45,7 +46,7 @@ def args_of(found, **fields):
     return config | dict(dataset="cifar10", r1_gamma=0.02, lazy_reg=15) | fields
 
 
-@pytest.fixture(params=golden_files("ddgan_generator*.npz"))
+@pytest.fixture(params=fixtures_with("zemb", "sampling/*"))
 def generator(request):
     return arrays(request.param)
 
