@@ -146,7 +146,10 @@ def likelihood(out: pathlib.Path) -> str:
     try:
         run, num = EvaluationRun(_subject(), seed=0), _NUM.value
         with experiment.name_data_keys(run.subject.data):
-            found = list(solvers.measure(run, num, min(num, 100), _calls()))
+            found = []
+            for row in solvers.measure(run, num, min(num, 100), _calls()):
+                print(f"{row.entry}: {row.nfe:g} calls", flush=True)
+                found.append(row)
     except (ConfigError, CheckpointError) as error:
         sys.exit(f"error: {error}")
     except ValueError as error:

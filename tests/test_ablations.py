@@ -76,6 +76,24 @@ def test_prior_models_the_scales_of_its_label():
         assert vae.prior_shape == shapes[run.labels["prior"]]
 
 
+def test_two_stages_cost_what_joint_training_does(monkeypatch):
+    """A step that trains a VAE costs thrice one that does not."""
+
+    def step_flop(stage, vae, state, num):
+        return 3.0 if "vae" in stage.optimizers else 1.0
+
+    monkeypatch.setattr(budget, "step_flop", step_flop)
+    together, apart = runs("ablations.end_to_end", "full")
+    costs = [budget.sizes(run.config).train_flop for run in (together, apart)]
+    assert costs[1] == pytest.approx(costs[0], rel=2e-3)
+    steps = [
+        {name: stage["num_steps"] for name, stage in run.config["stages"].items()}
+        for run in (together, apart)
+    ]
+    assert steps[1]["vae"] > steps[0]["vae"] and steps[1]["lsgm"] > steps[0]["lsgm"]
+    assert apart.config["stages"]["vae"]["kl"]["coeff_max"] == 1.0
+
+
 def test_an_unknown_variant_is_refused():
     for name, variants in STUDIES.items():
         with pytest.raises(ValueError, match=f"allowed are {', '.join(variants)}"):
