@@ -6,8 +6,14 @@ Variance-preserving processes have du/dS = r(u, t) in S = artanh(sigma)
     log p(u_0) = log p_1(u_1) + int div r(u, t) dS,                        (1)
 
 so that only the residual's divergence is integrated. Of Normal data r = 0: one call
-gives their likelihood exactly. The rule is Adams-Bashforth, interpolated in the angle
-of (alpha, sigma), as in sampling, from the data to the noise: one call per step.
+gives their likelihood exactly. In the angle phi = arcsin(sigma), dS = dphi / alpha, and
+
+    du/dphi = r / alpha                                                    (2)
+
+is smooth up to t = 1, where r falls with alpha. The rule is Adams-Bashforth in phi on
+stored residuals, from the data to the noise: one call per step. The last call is made
+before t = 1, so no error of the network is divided by alpha there. (A sampler begins
+at t = 1, and so interpolates r itself.)
 
 Sources: own derivation; Chen et al., arXiv 1806.07366, for (1).
 """
@@ -31,7 +37,9 @@ from lsgm.typing import PyTree, ResidualFn, State, Time
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ResidualFlow(FlowSolver):
-    """Eq. (1) on a fixed grid, ``num_steps`` calls, for variance-preserving processes.
+    """Eqs. (1) and (2) on a fixed grid, ``num_steps`` calls.
+
+    For variance-preserving processes.
 
     Attributes:
       t_end: the time whose density it gives.
@@ -42,7 +50,7 @@ class ResidualFlow(FlowSolver):
 
     t_end: float = 1e-5
     num_steps: int = 10
-    order: int = 3
+    order: int = 2
     grid: Grid = Angle()
 
     def __post_init__(self) -> None:
@@ -84,12 +92,11 @@ class ResidualFlow(FlowSolver):
         """Times from ``t_end`` to 1, [steps + 1], and the weights of each step's
         residuals, the latest first, [steps, order]; float64."""
         times = self.grid(sde, 1.0, self.t_end, self.num_steps)[::-1]
-        weights = adams_weights(
-            np.arctanh(marginals(sde, times).sigma),
-            lambda s: np.arctan(np.sinh(s)),
-            np.ones_like,
-            self.order,
-        )
+        at = marginals(sde, times)
+        phi = np.arctan2(at.sigma, at.alpha)
+        weights = adams_weights(phi, lambda phi: phi, np.ones_like, self.order)
+        for j in range(min(self.order, self.num_steps)):
+            weights[j:, j] /= at.alpha[: self.num_steps - j]
         return times, weights
 
     def loosened(self, factor: float) -> "ResidualFlow":
