@@ -19,6 +19,7 @@ from lsgm.objectives.weighting import Unweighted
 from lsgm.priors.normal import StandardNormal
 from lsgm.priors.score import ScorePrior
 from lsgm.samplers.probability_flow import ProbabilityFlow
+from lsgm.samplers.residual_flow import ResidualFlow
 from lsgm.sdes.vpsde import VPSDE
 from tests.evaluation import linear
 from tests.priors.exact import GaussianNetwork
@@ -117,6 +118,23 @@ def test_overflowing_weights_do_not_overflow():
     nelbo = np.array([[5000.0, -3000.0], [5001.0, 3000.0]])
     expected = [5000 - np.log((1 + np.exp(-1)) / 2), -3000 + np.log(2)]
     np.testing.assert_allclose(importance_weighted(nelbo), expected, rtol=1e-12)
+
+
+def test_a_fixed_number_of_calls_is_told_and_halved():
+    """The density is known; the second solve has fewer steps."""
+    flow = ResidualFlow(num_steps=60, t_end=FLOW.t_end)
+    settings = dataclasses.replace(EXACT, flow=flow, loosened=2.0)
+    terms = measure(SCORE, linear.posterior(0.8, VARIANCE), settings)
+    expected = linear.neg_log_prob(linear.images(10), 0.8, 0.0, VARIANCE)
+    np.testing.assert_allclose(terms.nelbo[0], expected, atol=5e-3)
+    found = summary(terms, settings, bits_of)
+    assert (found["nfe"], found["num_steps"], found["order"]) == (60, 60, 2)
+    assert found["loosened"]["num_steps"] == found["loosened"]["nfe"] == 30
+    rows = sum(
+        FlowLikelihood.rows(found | {"num_bits": 8, "split": "test"}).values(), []
+    )
+    assert any("60 steps of order 2" in (row.note or "") for row in rows)
+    assert any("with 30 steps of order 2" in row.label for row in rows)
 
 
 @pytest.fixture(scope="module")
