@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lsgm import limits
 from lsgm.data.errors import DataError
 from lsgm.data.sources.base import require_split
 from lsgm.data.sources.image_file import MAX_PIXELS
@@ -158,12 +159,28 @@ def _head(file: str) -> Head:
     try:
         with pq.ParquetFile(file) as opened:
             about = opened.metadata
-            groups = range(about.num_row_groups)
-            rows = tuple(about.row_group(g).num_rows for g in groups)
+            groups = [about.row_group(g) for g in range(about.num_row_groups)]
+            for group in groups:
+                _require_ratio(group)
+            rows = tuple(group.num_rows for group in groups)
             return Head(file=file, columns=tuple(opened.schema_arrow.names), rows=rows)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, limits.TooLargeError) as error:
         message = f"unreadable Parquet: {error}"
         raise DataError("root", file, message) from error
+
+
+def _require_ratio(group: Any) -> None:
+    """Raise a TooLargeError where a row group would unpack to far more than it takes.
+
+    Sizes are those that the file declares. Rows that share an entry of a dictionary
+    count once.
+    """
+    columns = [group.column(c) for c in range(group.num_columns)]
+    limits.require_ratio(
+        sum(column.total_uncompressed_size for column in columns),
+        sum(column.total_compressed_size for column in columns),
+        "if it is your own, write it without compression",
+    )
 
 
 def _image_column(heads: Sequence[Head]) -> str:

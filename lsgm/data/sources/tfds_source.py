@@ -1,7 +1,8 @@
 """TensorFlow Datasets, read without TensorFlow.
 
 Reads what is prepared on disk as ArrayRecord, through ``as_data_source``; never
-downloads, never runs a data set's own code. How to prepare: ``docs/data.md``.
+downloads, never runs a data set's own code. Images are decoded by ``image_file`` as
+everywhere, with its limits. How to prepare: ``docs/data.md``.
 """
 
 import dataclasses
@@ -10,14 +11,18 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import numpy as np
 from tensorflow_datasets.core import (
     constants,
+    decode,
+    features,
     file_adapters,
     naming,
     read_only_builder,
 )
 
 from lsgm.data.errors import DataError
+from lsgm.data.sources import image_file
 from lsgm.data.sources.base import require_split
 from lsgm.data.sources.labels import class_number
 
@@ -39,13 +44,17 @@ class TFDSExamples:
     labelled: bool
     static_shape: tuple[int | None, ...]
     place: str
+    max_pixels: int
 
     def __len__(self) -> int:
         return len(self.data)
 
     def __getitem__(self, i: int) -> dict[str, Any]:
         stored = self.data[i]
-        example = {"image": stored["image"]}
+        image = stored["image"]
+        if isinstance(image, bytes):
+            image = image_file.pixels(image, self.name(i), self.max_pixels)
+        example = {"image": image}
         if self.labelled:
             try:
                 example["label"] = class_number(stored["label"])
@@ -56,7 +65,12 @@ class TFDSExamples:
 
     def shape(self, i: int) -> tuple[int, int, int]:
         known: Any = self.static_shape
-        h, w, c = self.data[i]["image"].shape if None in known else known
+        if None in known or known[-1] not in (1, 3):
+            image = self.data[i]["image"]
+            if isinstance(image, bytes):
+                return image_file.shape(image, self.name(i), self.max_pixels)
+            known = image.shape
+        h, w, c = known
         return h, w, c
 
     def name(self, i: int) -> str:
@@ -73,6 +87,7 @@ class TFDS:
       train: what the split "train" reads, in TFDS's notation: "train[:95%]".
       validation: likewise; empty says that there is none.
       test: likewise.
+      max_pixels: an encoded image of more is an error.
     """
 
     prepared: ClassVar[bool] = True
@@ -82,6 +97,7 @@ class TFDS:
     train: str = "train"
     validation: str = ""
     test: str = "test"
+    max_pixels: int = dataclasses.field(default=image_file.MAX_PIXELS, repr=False)
 
     def splits(self) -> tuple[str, ...]:
         names = ("train", "validation", "test")
@@ -90,12 +106,19 @@ class TFDS:
     def open(self, split: str) -> TFDSExamples:
         require_split(split, self.splits(), f"{self.dataset}")
         builder = self._builder()
-        features, spec = builder.info.features, getattr(self, split)
-        if "image" not in features:
-            message = f"has no feature 'image', but {', '.join(features)}"
+        kinds, spec = builder.info.features, getattr(self, split)
+        if "image" not in kinds:
+            message = f"has no feature 'image', but {', '.join(kinds)}"
             raise DataError("dataset", self.dataset, message)
+        dtype = np.dtype(kinds["image"].np_dtype)
+        if dtype != np.uint8:
+            message = f"its images are {dtype}, not uint8"
+            raise DataError("dataset", self.dataset, message)
+        # TFDS itself would decode images of any size.
+        encoded = isinstance(kinds["image"], features.Image)
+        decoders = {"image": decode.SkipDecoding()} if encoded else None
         try:
-            data = builder.as_data_source(split=spec)
+            data = builder.as_data_source(split=spec, decoders=decoders)
             data[0]
         except ValueError as error:
             existing = f"{self.dataset} has splits {', '.join(builder.info.splits)}"
@@ -106,9 +129,10 @@ class TFDS:
             raise DataError(split, spec, message) from error
         return TFDSExamples(
             data=data,
-            labelled="label" in features,
-            static_shape=features["image"].shape,
+            labelled="label" in kinds,
+            static_shape=kinds["image"].shape,
             place=f"{builder.info.full_name}/{spec}",
+            max_pixels=self.max_pixels,
         )
 
     @property

@@ -7,6 +7,8 @@ import zipfile
 import zlib
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lsgm import limits
@@ -16,6 +18,7 @@ from lsgm.data.sources.arrays import Npz
 from lsgm.data.sources.idx import IDX
 from lsgm.data.sources.image_folder import ImageFolder
 from lsgm.data.sources.image_zip import ImageZip
+from lsgm.data.sources.parquet import Parquet
 
 
 def png(width, height) -> bytes:
@@ -112,6 +115,15 @@ def test_an_npz_that_declares_more_than_it_holds_is_refused(tmp_path):
         np.lib.format.write_array_header_1_0(file, words)
     source = Npz(train=str(tmp_path / "a.npz"))
     fails(lambda: source.open("train"), "a.npz", "declares 10,000,000,000,000 bytes")
+
+
+def test_a_row_group_that_was_packed_tightly_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "FREE_BYTES", 1000)
+    path = tmp_path / "train.parquet"
+    rows = pa.table({"image": [bytes(200_000)], "label": [0]})
+    pq.write_table(rows, path, compression="zstd", use_dictionary=False)
+    source = Parquet(root=str(tmp_path))
+    fails(lambda: source.open("train"), path, "would unpack to 200,", "as many")
 
 
 def test_a_pipe_is_no_image(tmp_path):

@@ -229,3 +229,14 @@ def test_a_set_with_foreign_features_is_not_opened(broken, tmp_path, monkeypatch
     monkeypatch.syspath_prepend(tmp_path)
     opening = source(broken).open
     fails(lambda: opening("train"), "dataset", "features name foreign_features.Thing")
+
+
+def test_an_image_of_too_many_pixels_is_not_decoded(folder):
+    examples = source(folder, max_pixels=63).open("train")
+    fails(lambda: examples[0], "root", "8 x 8 pixels", "max_pixels = 63")
+
+
+def test_images_of_other_numbers_are_refused(broken):
+    for file in broken.rglob("features.json"):
+        file.write_text(file.read_text().replace('"uint8"', '"uint16"'))
+    fails(lambda: source(broken).open("train"), "dataset", "uint16, not uint8")
