@@ -22,7 +22,7 @@ from ml_collections import config_flags
 from experiments import path_flags, shapes_only
 from experiments.flag_errors import parse_flags
 from lsgm.config import ConfigError
-from lsgm.locks import InUseError, lock_file
+from lsgm.locks import FolderError, lock_file
 from lsgm.runs import experiment
 from lsgm.runs.workdir import WorkdirError, claim
 from lsgm.studies import executors, jobs, page, schedule, study, summary, work
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> None:
             failed = {} if _PAGE.value else run(planned, folder)
             rows = summary.rows(asked, runs, folder)
             page.write(asked, rows, failed, folder)
-    except (ConfigError, InUseError, WorkdirError) as error:
+    except (ConfigError, FolderError, WorkdirError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print("\nstopped. The same command goes on from there.", file=sys.stderr)

@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
                 batch_size=settings.batch_size,
                 num_features=_NUM_FEATURES.value,
             )
-    except (ConfigError, WeightsError) as error:
+    except (ConfigError, WeightsError, OSError) as error:
         sys.exit(f"error: {error}")
     print(json.dumps(reference.write(path, found), indent=2))
 

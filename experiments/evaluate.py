@@ -25,7 +25,7 @@ from experiments.trust_flag import trusted
 from lsgm.config import ConfigError
 from lsgm.evaluation import compare
 from lsgm.features.weights_file import WeightsError
-from lsgm.locks import InUseError
+from lsgm.locks import FolderError
 from lsgm.runs.measure import measure
 from lsgm.runs.restore import restore
 from lsgm.streams import MAX_SEED
@@ -76,7 +76,7 @@ def main(argv: list[str]) -> None:
         CheckpointError,
         WeightsError,
         FloatingPointError,
-        InUseError,
+        FolderError,
     ) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

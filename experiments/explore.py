@@ -81,7 +81,13 @@ def main(argv: list[str]) -> None:
             for what in _WHAT.value:
                 images = np.asarray(settings.walk(run, what))
                 print(_write(out, what, images, run.subject.data.view))
-    except (ConfigError, CheckpointError, ValueError, FloatingPointError) as error:
+    except (
+        ConfigError,
+        CheckpointError,
+        OSError,
+        ValueError,
+        FloatingPointError,
+    ) as error:
         sys.exit(f"error: {error}")
 
 

@@ -52,7 +52,7 @@ from lsgm.data.sources.layout import split_name
 from lsgm.data.sources.lmdb_source import LMDB
 from lsgm.data.sources.parquet import Parquet
 from lsgm.data.sources.tfrecord import TFRecord
-from lsgm.locks import InUseError, lock_file
+from lsgm.locks import FolderError, lock_file
 from lsgm.terminal import forgive_output
 
 KINDS = {
@@ -152,7 +152,7 @@ def main(argv: list[str]) -> None:
                 _prepare()
     except DataError as error:
         sys.exit(f"error: {_flag(error)} = {error.value!r}: {_in_flags(error.reason)}")
-    except (InUseError, OSError, ValueError) as error:
+    except (FolderError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)

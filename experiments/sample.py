@@ -64,10 +64,10 @@ def main(argv: list[str]) -> None:
     try:
         restored = restore(path, average=_AVERAGE.value, trust=trusted())
         drawn = _draw(restored._replace(model=with_sampler(restored.model)))
-    except (ConfigError, CheckpointError, FloatingPointError) as error:
+        out = _OUT.value or path / "samples"
+        sampling.write(drawn, out, restored.experiment.data.view)
+    except (ConfigError, CheckpointError, OSError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
-    out = _OUT.value or path / "samples"
-    sampling.write(drawn, out, restored.experiment.data.view)
     print(
         f"{len(drawn.images)} samples, {drawn.nfe.mean():g} network calls each, "
         f"from {restored.stage} step {restored.step}: {out / 'samples.png'}"

@@ -20,7 +20,7 @@ from experiments import path_flags
 from experiments.flag_errors import parse_flags
 from lsgm.config import ConfigError
 from lsgm.features.weights_file import WeightsError
-from lsgm.locks import InUseError
+from lsgm.locks import FolderError
 from lsgm.runs import dry_run, experiment, train
 from lsgm.runs.measure import measure
 from lsgm.runs.restore import restore
@@ -37,7 +37,7 @@ _REPORTED = (
     WorkdirError,
     CheckpointError,
     DivergedError,
-    InUseError,
+    FolderError,
     WriteError,
     WeightsError,
     JoinError,

@@ -22,7 +22,11 @@ from lsgm.terminal import warn
 _HELD = (errno.EACCES, errno.EAGAIN)
 
 
-class InUseError(RuntimeError):
+class FolderError(RuntimeError):
+    """A folder cannot be worked in; the message names it and says why."""
+
+
+class InUseError(FolderError):
     """Another process works in a folder; the message names it."""
 
 
@@ -39,10 +43,17 @@ def lock_file(path: pathlib.Path, *, left_on_error: bool = False) -> Iterator[No
 
     Raises:
       InUseError: another process holds it.
+      FolderError: the folder, or the file in it, cannot be made.
     """
     made = not path.parent.exists()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _acquire(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _acquire(path)
+    except OSError as error:
+        raise FolderError(
+            f"{path.parent} cannot be written to ({error.strerror}); name another "
+            "folder"
+        ) from error
     failed = True
     try:
         yield

@@ -10,7 +10,7 @@ import textwrap
 
 import pytest
 
-from lsgm.locks import InUseError, find_abandoned, lock_file
+from lsgm.locks import FolderError, InUseError, find_abandoned, lock_file
 
 HOLD = """
 import sys, time, pathlib
@@ -97,3 +97,12 @@ def test_file_left_by_another_host_is_told(tmp_path, capsys):
     with lock_file(tmp_path / "a.lock"):
         pass
     assert "left by process 7 on elsewhere" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_named():
+    """Root may write anywhere but where the file system itself refuses."""
+    with (
+        pytest.raises(FolderError, match="/proc/x cannot be written to"),
+        lock_file(pathlib.Path("/proc/x/a.lock")),
+    ):
+        pass
