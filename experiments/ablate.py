@@ -104,7 +104,6 @@ def run(planned: Sequence[Job], folder: pathlib.Path) -> dict[str, str]:
     progress = schedule.run(
         planned,
         executor,
-        folder / "compiled",
         at_once=len(planned) if slurm else _JOBS.value,
         is_finished=work.finished,
         tell=lambda progress: print(progress.line(), flush=True),

@@ -3,7 +3,8 @@
 JAX keeps them in the folder that ``JAX_COMPILATION_CACHE_DIR`` names, and its keys hold
 the program, the versions, the flags and the kind of device. Here that folder gets a
 default and a bound. Set the variable to move it; ``JAX_ENABLE_COMPILATION_CACHE=false``
-switches it off.
+switches it off. A program that calls back to the host cannot be kept; diffrax's checks
+of the times at which states are saved are such calls, and are turned off.
 """
 
 import os
@@ -17,12 +18,17 @@ def use_cache() -> None:
     """Have JAX, which must not have been imported yet, keep programs in the user's
     cache folder, unless the environment says otherwise."""
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    if FOLDER in os.environ:
-        return
+    os.environ.setdefault("EQX_ON_ERROR", "off")
     base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path("~/.cache").expanduser()
-    # XLA divides a program for a CPU among the cores that it finds.
+    # XLA divides a program for a CPU among the cores that it finds. A study's jobs
+    # have fewer than the process whose environment they inherit.
     cores = len(os.sched_getaffinity(0))
     folder = pathlib.Path(base, "lsgm", f"programs-{cores}-cores")
+    if (
+        FOLDER in os.environ
+        and pathlib.Path(os.environ[FOLDER]).parent != folder.parent
+    ):
+        return
     os.environ[FOLDER] = str(folder)
     # JAX's own bound of the size takes a lock: one process that is killed while it
     # writes would end all writing.

@@ -1,7 +1,6 @@
 """Jobs in the order of their needs, a few at a time, to the end whatever fails."""
 
 import dataclasses
-import pathlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -72,7 +71,6 @@ def clock(seconds: float) -> str:
 def run(
     jobs: Sequence[Job],
     executor: Executor,
-    cache: pathlib.Path,
     *,
     at_once: int,
     is_finished: Callable[[Job], bool],
@@ -103,7 +101,7 @@ def run(
                 progress.failed[name] = str(error)
         waiting, ready = _sorted_out(waiting, progress)
         for job in ready[: at_once - len(handles)]:
-            handles[job.name] = executor.submit(work, job, cache)
+            handles[job.name] = executor.submit(work, job)
             waiting.remove(job)
         progress.running = list(handles)
         progress.waiting = [job.name for job in waiting]

@@ -68,11 +68,10 @@ def resolved(config: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(config))
 
 
-def work(job: Job, cache: pathlib.Path, environment: Mapping[str, str] = {}) -> None:
+def work(job: Job, environment: Mapping[str, str] = {}) -> None:
     """Do what is left of a job.
 
     Args:
-      cache: folder of compiled programs that all jobs share.
       environment: variables for its processes, besides those of this one.
 
     Raises:
@@ -80,8 +79,7 @@ def work(job: Job, cache: pathlib.Path, environment: Mapping[str, str] = {}) -> 
     """
     # Processes find what this one finds, whatever folder it runs in.
     path = os.pathsep.join(filter(None, (str(root()), os.environ.get("PYTHONPATH"))))
-    variables = {**os.environ, "PYTHONPATH": path}
-    variables |= {**compiled_into(cache), **environment}
+    variables = {**os.environ, "PYTHONPATH": path, **environment}
     with (job.folder / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if finished(job):
@@ -123,20 +121,6 @@ def root() -> pathlib.Path:
     if spec is None or spec.origin is None:
         raise JobError("no package experiments: put its folder on PYTHONPATH")
     return pathlib.Path(spec.origin).resolve().parents[1]
-
-
-def compiled_into(cache: pathlib.Path) -> dict[str, str]:
-    """JAX's variables that keep every compiled program in a folder.
-
-    Programs that call back to the host cannot be kept; diffrax's checks of the times
-    at which states are saved are such calls, and are turned off.
-    """
-    return {
-        "EQX_ON_ERROR": "off",
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
 
 
 def _run(

@@ -299,7 +299,6 @@ def test_a_study_of_two_points_trains_what_they_share_once(
     progress = schedule.run(
         planned,
         executors.Local(1),
-        tmp_path / "compiled",
         at_once=1,
         is_finished=work.finished,
         tell=lambda progress: None,

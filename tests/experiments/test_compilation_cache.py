@@ -36,6 +36,14 @@ def test_jax_gets_a_folder_of_the_user_s_cache(tmp_path):
     assert say_folder(XDG_CACHE_HOME=str(tmp_path)) == [str(expected), "0.0"]
 
 
+def test_a_job_on_fewer_cores_has_programs_of_its_own(tmp_path):
+    """It inherits the variable that the study's process set for itself."""
+    base, cores = tmp_path / "lsgm", len(os.sched_getaffinity(0))
+    inherited = {compilation_cache.FOLDER: str(base / f"programs-{cores + 1}-cores")}
+    found = say_folder(XDG_CACHE_HOME=str(tmp_path), **inherited)
+    assert found[0] == str(base / f"programs-{cores}-cores")
+
+
 def test_the_environment_has_its_way(tmp_path):
     moved = {
         compilation_cache.FOLDER: str(tmp_path),

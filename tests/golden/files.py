@@ -39,11 +39,30 @@ def fixtures_with(*keys: str) -> list:
 
 
 def parameters(cases: list, wanted: str) -> list:
-    """Test parameters of (name, value) cases, or one that skips for want of any."""
+    """Test parameters of (name, path or tuple that begins with one) cases, or one that
+    skips for want of any. A network takes seconds to compile, so that of those with
+    one only the smallest file is fast."""
     if not cases:
         reason = f"no fixture with {wanted} in {golden_dir()} (set LSGM_GOLDEN_DIR)"
         return [pytest.param(None, id=wanted, marks=pytest.mark.skip(reason=reason))]
-    return [pytest.param(value, id=name) for name, value in cases]
+    with_network = [path for _, value in cases if has_network(path := path_of(value))]
+    smallest = min(with_network, key=lambda path: path.stat().st_size, default=None)
+    return [
+        pytest.param(value, id=name, marks=pytest.mark.slow)
+        if (path := path_of(value)) in with_network and path != smallest
+        else pytest.param(value, id=name)
+        for name, value in cases
+    ]
+
+
+def path_of(value: pathlib.Path | tuple) -> pathlib.Path:
+    """The fixture of a test parameter."""
+    return value[0] if isinstance(value, tuple) else value
+
+
+def has_network(path: pathlib.Path) -> bool:
+    """Whether the file holds the weights of a network, or is based on one that does."""
+    return holds(path, "sd/*") or holds(path, "base_file")
 
 
 def base_of(path: pathlib.Path, name: str) -> pathlib.Path:

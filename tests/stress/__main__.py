@@ -17,11 +17,10 @@ import tempfile
 import time
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault(
-    "JAX_COMPILATION_CACHE_DIR", os.path.expanduser("~/.cache/lsgm/tests")
-)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
+# Before JAX, which then finds where compiled programs are kept.
+import experiments  # noqa: F401, I001
 import numpy as np
 
 from tests.stress.bench import Bench, Lost, finish, train_words

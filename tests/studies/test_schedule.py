@@ -8,8 +8,6 @@ import pytest
 from lsgm.studies import schedule
 from lsgm.studies.jobs import Job
 
-CACHE = pathlib.Path("/cache")
-
 
 class Immediate:
     """Runs each job at once, in the caller; keeps count."""
@@ -18,8 +16,7 @@ class Immediate:
         self.names: list[str] = []
         self.broken = broken
 
-    def submit(self, call, job, cache):
-        assert cache == CACHE
+    def submit(self, call, job):
         self.names.append(job.name)
         future = concurrent.futures.Future()
         if job.name in self.broken:
@@ -38,7 +35,7 @@ class Held(Immediate):
         super().__init__()
         self.held: list = []
 
-    def submit(self, call, job, cache):
+    def submit(self, call, job):
         self.names.append(job.name)
         future = concurrent.futures.Future()
         self.held.append(future)
@@ -57,7 +54,6 @@ def run(jobs, executor, at_once=2, there=()):
     return schedule.run(
         jobs,
         executor,
-        CACHE,
         at_once=at_once,
         is_finished=lambda job: job.name in there,
         tell=lambda progress: None,
@@ -107,7 +103,6 @@ def test_where_nothing_is_left_that_is_told():
     schedule.run(
         [job("a")],
         Immediate(),
-        CACHE,
         at_once=1,
         is_finished=lambda job: True,
         tell=lambda progress: told.append(progress.line()),

@@ -19,7 +19,11 @@ from tqdm import tqdm
 
 from lsgm.data.preparation import parts, preview
 from lsgm.data.sources.layout import SPLITS
-from lsgm.data.sources.tfds_source import TFDSExamples, require_own_features
+from lsgm.data.sources.tfds_source import (
+    TFDSExamples,
+    examples_of,
+    require_own_features,
+)
 from lsgm.files import write_file
 
 RECORD = "preparation.json"
@@ -64,14 +68,8 @@ def opened(folder: pathlib.Path) -> dict[str, TFDSExamples]:
     """The splits of the set in ``folder``: train, validation, test, then others."""
     require_own_features(folder)
     builder: Any = read_only_builder.builder_from_directory(folder)
-    features = builder.info.features
     return {
-        split: TFDSExamples(
-            data=builder.as_data_source(split=split),
-            labelled="label" in features,
-            static_shape=features["image"].shape,
-            place=f"{folder}/{split}",
-        )
+        split: examples_of(builder, split, f"{folder}/{split}")
         for split in sorted(builder.info.splits, key=lambda s: (_rank(s), s))
     }
 

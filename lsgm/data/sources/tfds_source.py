@@ -77,6 +77,27 @@ class TFDSExamples:
         return f"{self.place}[{i}]"
 
 
+def examples_of(
+    builder: Any, split: str, place: str, max_pixels: int = image_file.MAX_PIXELS
+) -> TFDSExamples:
+    """A split, in TFDS's notation, of a builder's prepared set.
+
+    Raises:
+      ValueError, OSError, RuntimeError: as TFDS does, where it cannot be read.
+    """
+    kinds = builder.info.features
+    # TFDS itself would decode images of any size.
+    encoded = isinstance(kinds["image"], features.Image)
+    decoders = {"image": decode.SkipDecoding()} if encoded else None
+    return TFDSExamples(
+        data=builder.as_data_source(split=split, decoders=decoders),
+        labelled="label" in kinds,
+        static_shape=kinds["image"].shape,
+        place=place,
+        max_pixels=max_pixels,
+    )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TFDS:
     """A prepared data set with a feature ``image``, perhaps ``label``.
@@ -114,12 +135,10 @@ class TFDS:
         if dtype != np.uint8:
             message = f"its images are {dtype}, not uint8"
             raise DataError("dataset", self.dataset, message)
-        # TFDS itself would decode images of any size.
-        encoded = isinstance(kinds["image"], features.Image)
-        decoders = {"image": decode.SkipDecoding()} if encoded else None
+        place = f"{builder.info.full_name}/{spec}"
         try:
-            data = builder.as_data_source(split=spec, decoders=decoders)
-            data[0]
+            examples = examples_of(builder, spec, place, self.max_pixels)
+            examples.data[0]
         except ValueError as error:
             existing = f"{self.dataset} has splits {', '.join(builder.info.splits)}"
             message = f"{existing} ({error})"
@@ -127,13 +146,7 @@ class TFDS:
         except (OSError, RuntimeError, IndexError) as error:
             message = f"unreadable in {builder.data_dir}: {error}"
             raise DataError(split, spec, message) from error
-        return TFDSExamples(
-            data=data,
-            labelled="label" in kinds,
-            static_shape=kinds["image"].shape,
-            place=f"{builder.info.full_name}/{spec}",
-            max_pixels=self.max_pixels,
-        )
+        return examples
 
     @property
     def _folder(self) -> pathlib.Path:
