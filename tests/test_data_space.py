@@ -19,6 +19,7 @@ from lsgm.distributions import LogisticLikelihood
 from lsgm.model import LatentModel
 from lsgm.priors.normal import StandardNormal
 from lsgm.vae import IdentityVAE
+from tests.marks import first_fast
 
 
 def levels_vae(num_bits):
@@ -55,7 +56,7 @@ def test_bound_on_levels_is_its_closed_form(num_bits):
         assert expected - exact < 1e-4
 
 
-@pytest.mark.parametrize("num_bits", range(1, 9))
+@pytest.mark.parametrize("num_bits", first_fast([8, 1, 2, 3, 4, 5, 6, 7]))
 def test_levels_survive_the_round_trip(num_bits):
     """Noise leaves each level in its own bin, whose middle comes back."""
     vae = levels_vae(num_bits)

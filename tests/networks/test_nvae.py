@@ -162,6 +162,7 @@ def assert_trees_close(ours, theirs, rtol, atol):
     jax.tree.map(close, ours, theirs)
 
 
+@pytest.mark.slow
 def test_rematerialisation_changes_nothing():
     """Same variables, losses, statistics, and gradients."""
     network, variables, x, noise = flat_network()

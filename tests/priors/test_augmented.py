@@ -18,6 +18,7 @@ from lsgm.priors.score import ScorePrior
 from lsgm.samplers.likelihood import unit_vectors
 from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.sdes.cld import CLD
+from tests.marks import first_fast
 from tests.samplers.exact import AnyGaussian
 
 SDE = CLD()
@@ -85,7 +86,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", first_fast(CASES))
 def test_cross_entropy_of_gaussians(case):
     prior, num = CASES[case], 20_000
 

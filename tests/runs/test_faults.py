@@ -24,6 +24,7 @@ from lsgm.training.checkpoints import describe, list_steps, read
 from lsgm.training.guard import DivergedError, Interrupted
 from lsgm.training.records import read_records
 from tests import tiny
+from tests.marks import first_fast
 
 
 class Update:
@@ -126,7 +127,7 @@ def test_rollback_goes_on_with_other_batches_and_half_the_rate(run, capsys):
     assert records[-1]["nelbo"] < 600
 
 
-@pytest.mark.parametrize("call", range(3, 11))
+@pytest.mark.parametrize("call", first_fast([7, 3, 4, 5, 6, 8, 9, 10]))
 def test_killed_run_with_a_rollback_goes_on_bit_for_bit(run, tmp_path, call):
     stage = dict(max_suspicious=2, max_rollbacks=2)
     whole = final(run(Update(FAR, above=0.4), tmp_path / "whole", **stage))

@@ -13,9 +13,10 @@ from lsgm.evaluation import sampling
 from lsgm.runs import dry_run, experiment, restore, train
 from lsgm.runs import measure as evaluation
 from lsgm.streams import Use, stream
+from tests.marks import first_fast
 
 
-@pytest.fixture(scope="module", params=[vpsde, cld], ids=["vpsde", "cld"])
+@pytest.fixture(scope="module", params=first_fast([cld, vpsde]), ids=["cld", "vpsde"])
 def config(request):
     return request.param.get_config("smoke")
 

@@ -12,6 +12,7 @@ from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.sdes.cld import CLD
 from lsgm.sdes.vpsde import VPSDE
 from tests import tiny
+from tests.marks import first_fast
 from tests.samplers.exact import AnyGaussian, Counter, Gaussian, classes
 
 END = 1e-3
@@ -41,7 +42,7 @@ def test_predictors_by_matrices_are_those_of_scalar_processes(x64):
         np.testing.assert_allclose(found, plain.log_prob(u, jnp.full(3, t[i])))
 
 
-@each_sde
+@pytest.mark.parametrize("sde", first_fast(SDES), ids=str)
 def test_flow_maps_the_last_marginal_to_the_first(x64, sde):
     """The flow of Gaussian data is linear: F C(1) F' = C(t_end), no samples needed."""
     data = AnyGaussian(sde, VARIANCES)

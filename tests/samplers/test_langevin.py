@@ -21,6 +21,7 @@ from lsgm.samplers.sscs import SSCS, stationary_step
 from lsgm.sdes.cld import CLD
 from lsgm.sdes.vesde import VESDE
 from lsgm.sdes.vpsde import VPSDE
+from tests.marks import first_fast
 from tests.samplers.exact import AnyGaussian, Counter, Gaussian, classes
 
 CONSTANT, LINEAR = CLD(), CLD(beta_0=0.1, beta_1=7.0)
@@ -174,7 +175,7 @@ def test_the_drift_does_not_see_the_network(x64):
             np.testing.assert_allclose(done[0].u[:, 0], moved, rtol=1e-12)
 
 
-@pytest.mark.parametrize("t_end", [1e-3, 1e-2])
+@pytest.mark.parametrize("t_end", first_fast([1e-2, 1e-3]))
 def test_denoising_nears_the_data(x64, t_end):
     """Root mean squared errors to z_0: of the state, after the drift, of the mean."""
     z0 = 0.3**0.5 * states(20_000, 1)
