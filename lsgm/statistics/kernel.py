@@ -19,22 +19,25 @@ average, never too small: little where the distributions differ, by a factor of 
 where they are the same and Eq. (1) is degenerate. 1.96 se to both sides then cover
 at least 95 %, measured in the tests.
 
+Inner products and kernels are in single precision, sums in double: the sums' errors are
+a few 1e-8 of their size, so those of Eq. (1) a few 1e-8 of the mean kernel.
+
 Sources: Binkowski et al., arXiv 1801.01401 (1); Arvesen 1969, Annals of Mathematical
 Statistics 40, for the jackknife of U-statistics in two samples (3).
 """
 
 import numpy as np
 
+from lsgm.statistics import products
 from lsgm.statistics.estimate import Estimate
 from lsgm.statistics.frechet import Features, OtherFeatures
 from lsgm.typing import Float
 
-BLOCK = 2048
 Sums = Float[np.ndarray, " n"]
 
 
 def kernel_distance(x: Features, y: OtherFeatures) -> Estimate:
-    """Eq. (1) with the standard error of Eq. (3); kernels of blocks at a time.
+    """Eq. (1) with the standard error of Eq. (3).
 
     Raises:
       ValueError: a set of fewer than three examples.
@@ -42,7 +45,6 @@ def kernel_distance(x: Features, y: OtherFeatures) -> Estimate:
     m, n = len(x), len(y)
     if min(m, n) < 3:
         raise ValueError(f"sets of {m} and {n} examples: a kernel distance needs 3")
-    x, y = x.astype(np.float64), y.astype(np.float64)
     a, b = _within(x), _within(y)
     c, e = _between(x, y)
     value = a.sum() / (m * (m - 1)) + b.sum() / (n * (n - 1)) - 2 * c.sum() / (m * n)
@@ -54,16 +56,31 @@ def kernel_distance(x: Features, y: OtherFeatures) -> Estimate:
 
 def _within(x: Features) -> Sums:
     """a_i of Eq. (1)."""
-    diagonal = (np.einsum("nd,nd->n", x, x) / x.shape[1] + 1) ** 3
-    return _between(x, x)[0] - diagonal
+    sums = np.zeros(len(x))
+    for block in products.within(x):
+        kernel = _kernel(block, x.shape[1])
+        if block.rows == block.columns:
+            np.fill_diagonal(kernel, 0)
+        else:
+            sums[block.columns] += kernel.sum(0, dtype=np.float64)
+        sums[block.rows] += kernel.sum(1, dtype=np.float64)
+    return sums
 
 
 def _between(x: Features, y: OtherFeatures) -> tuple[Sums, Float[np.ndarray, " m"]]:
     """c_i and e_j of Eq. (1)."""
     c, e = np.zeros(len(x)), np.zeros(len(y))
-    for i in range(0, len(x), BLOCK):
-        for j in range(0, len(y), BLOCK):
-            kernel = (x[i : i + BLOCK] @ y[j : j + BLOCK].T / x.shape[1] + 1) ** 3
-            c[i : i + BLOCK] += kernel.sum(1)
-            e[j : j + BLOCK] += kernel.sum(0)
+    for block in products.between(x, y):
+        kernel = _kernel(block, x.shape[1])
+        c[block.rows] += kernel.sum(1, dtype=np.float64)
+        e[block.columns] += kernel.sum(0, dtype=np.float64)
     return c, e
+
+
+def _kernel(block: products.Products, dim: int) -> Float[np.ndarray, "i j"]:
+    """k of a block, in the place of its products."""
+    kernel = block.products
+    kernel /= dim
+    kernel += 1
+    kernel *= kernel * kernel
+    return kernel

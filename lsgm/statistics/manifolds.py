@@ -24,11 +24,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lsgm.statistics import products
 from lsgm.statistics.estimate import Estimate, estimate_mean
 from lsgm.statistics.frechet import Features, OtherFeatures
 from lsgm.typing import Float
-
-BLOCK = 2048
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,19 +55,25 @@ class Manifolds:
         """
         # Distances are small beside the features' common mean.
         centre = real.mean(axis=0, dtype=np.float64)[None]
-        x, y = real.astype(np.float64) - centre, fake.astype(np.float64) - centre
+        x, y = ((z - centre).astype(np.float32) for z in (real, fake))
         k, dense = self.precision_neighbour, self.density_neighbour
-        radii = nearest_in_set(x, max(k, dense))
-        in_real, _ = counts_in_balls(x, radii[:, k - 1], y)
-        in_fake, _ = counts_in_balls(y, nearest_in_set(y, k)[:, k - 1], x)
-        balls, members = counts_in_balls(x, radii[:, dense - 1], y)
+        of_x, of_y = nearest_in_set(x, max(k, dense)), nearest_in_set(y, k)
+        in_real, balls = np.zeros(len(y), bool), np.zeros(len(y), int)
+        in_fake, held = np.zeros(len(x), bool), np.zeros(len(x), bool)
+        for block, squares in _between(x, y):
+            rows, columns = block.rows, block.columns
+            in_real[columns] |= (squares <= of_x[rows, k - 1, None]).any(0)
+            in_fake[rows] |= (squares <= of_y[None, columns, k - 1]).any(1)
+            inside = squares <= of_x[rows, dense - 1, None]
+            balls[columns] += inside.sum(0)
+            held[rows] |= inside.any(1)
         return {
             name: estimate_mean(values, better="higher")
             for name, values in (
-                ("precision", in_real > 0),
-                ("recall", in_fake > 0),
+                ("precision", in_real),
+                ("recall", in_fake),
                 ("density", balls / dense),
-                ("coverage", members > 0),
+                ("coverage", held),
             )
         }
 
@@ -81,39 +86,50 @@ def nearest_in_set(x: Features, k: int) -> Float[np.ndarray, "n k"]:
     """
     if len(x) <= k:
         raise ValueError(f"{len(x)} examples: neighbour {k} needs {k + 1}")
-    found = np.empty((len(x), k))
-    for rows, squares in _blocks(x, x):
-        own = np.arange(len(squares))
-        squares[own, rows.start + own] = np.inf
-        found[rows] = np.sort(np.partition(squares, k - 1, axis=1)[:, :k], axis=1)
-    return found
+    found = np.full((len(x), k), np.inf, np.float32)
+    norms = _norms(x)
+    for block in products.within(x):
+        squares = _squares(block, norms, norms)
+        if block.rows == block.columns:
+            np.fill_diagonal(squares, np.inf)
+        else:
+            found[block.columns] = _least(found[block.columns], squares.T)
+        found[block.rows] = _least(found[block.rows], squares)
+    return np.sort(found, axis=1)
 
 
-def counts_in_balls(
-    x: Features, radii: Float[np.ndarray, " n"], y: OtherFeatures
-) -> tuple[np.ndarray, np.ndarray]:
-    """How many balls each y_j [m] lies in, and how many y each ball [n] holds.
-
-    Args:
-      radii: squared, of the balls around x.
-    """
-    balls, members = np.zeros(len(y), int), np.zeros(len(x), int)
-    for rows, squares in _blocks(x, y):
-        inside = squares <= radii[rows, None]
-        balls += inside.sum(0)
-        members[rows] = inside.sum(1)
-    return balls, members
+def _least(
+    found: Float[np.ndarray, "n k"], more: Float[np.ndarray, "n _"]
+) -> Float[np.ndarray, "n k"]:
+    """The k least of each row of both, in any order."""
+    k = found.shape[1]
+    if more.shape[1] > k:
+        more = np.partition(more, k - 1, axis=1)[:, :k]
+    both = np.concatenate([found, more], axis=1)
+    return np.partition(both, k - 1, axis=1)[:, :k]
 
 
-def _blocks(
+def _between(
     x: Features, y: OtherFeatures
-) -> Iterator[tuple[slice, Float[np.ndarray, "_ m"]]]:
-    """Squared distances of some x to all y, block by block."""
-    of_y = np.einsum("md,md->m", y, y)
-    for start in range(0, len(x), BLOCK):
-        part = x[start : start + BLOCK]
-        squares = part @ y.T
-        squares *= -2
-        squares += np.einsum("nd,nd->n", part, part)[:, None]
-        squares += of_y[None]
-        yield slice(start, start + len(part)), squares.clip(min=0, out=squares)
+) -> Iterator[tuple[products.Products, Float[np.ndarray, "i j"]]]:
+    """Blocks of pairs with their squared distances."""
+    of_x, of_y = _norms(x), _norms(y)
+    for block in products.between(x, y):
+        yield block, _squares(block, of_x, of_y)
+
+
+def _norms(x: Features) -> Float[np.ndarray, " n"]:
+    return np.einsum("nd,nd->n", x, x)
+
+
+def _squares(
+    block: products.Products,
+    of_x: Float[np.ndarray, " n"],
+    of_y: Float[np.ndarray, " m"],
+) -> Float[np.ndarray, "i j"]:
+    """|x|^2 + |y|^2 - 2 x.y, in the place of the products."""
+    squares = block.products
+    squares *= -2
+    squares += of_x[block.rows, None]
+    squares += of_y[None, block.columns]
+    return squares.clip(min=0, out=squares)

@@ -6,7 +6,7 @@ import pytest
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
-from lsgm.statistics import manifolds
+from lsgm.statistics import products
 from lsgm.statistics.manifolds import Manifolds
 from tests.statistics.pairs import pair
 
@@ -30,7 +30,7 @@ def _by_definition(fake, real, k, dense):
 
 @pytest.mark.parametrize("k, dense, block", [(3, 5, 64), (5, 3, 4096)])
 def test_they_are_what_their_definitions_say(monkeypatch, k, dense, block):
-    monkeypatch.setattr(manifolds, "BLOCK", block)
+    monkeypatch.setattr(products, "BLOCK", block)
     rng = np.random.default_rng(0)
     real, fake = rng.normal(size=(230, 5)), 0.3 + 0.8 * rng.normal(size=(170, 5))
     found = Manifolds(precision_neighbour=k, density_neighbour=dense)(fake, real)
