@@ -69,7 +69,7 @@ def main(argv: list[str]) -> None:
             path, average=_AVERAGE.value, config=_CONFIG.value, trust=trusted()
         )
         restored = restored._replace(model=with_sampler(restored.model))
-        out = _OUT.value or path
+        out = _OUT.value or path_flags.beside(path, "")
         measure(restored, seed=_SEED.value, out=out)
     except (
         ConfigError,

@@ -66,7 +66,7 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     forgive_output()
     path: pathlib.Path = _CHECKPOINT.value
-    out = _OUT.value or path / "explore"
+    out = _OUT.value or path_flags.beside(path, "explore")
     try:
         settings = Exploration(
             num=_NUM.value,

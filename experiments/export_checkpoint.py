@@ -2,7 +2,9 @@
 
     python -m experiments.export_checkpoint --checkpoint=runs/lsgm --to=lsgm.safetensors
 
-Writes ``.safetensors`` or ``.npz``; see ``docs/checkpoints.md``.
+Writes ``.safetensors`` or ``.npz``; see ``docs/checkpoints.md``. With
+``--to=package:<name>`` the model is put into this package instead, its kernels in half
+precision: ``lsgm.load("package:<name>")`` finds it then, wherever the package goes.
 """
 
 import sys
@@ -11,8 +13,8 @@ from absl import app, flags, logging
 
 from experiments import path_flags
 from experiments.trust_flag import trusted
-from lsgm.runs import exchange
-from lsgm.runs.restore import restore
+from lsgm.runs import exchange, packaged
+from lsgm.runs.restore import about, restore
 from lsgm.training.checkpoints import CheckpointError
 
 _CHECKPOINT = path_flags.DEFINE_folder(
@@ -32,7 +34,11 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     try:
         restored = restore(_CHECKPOINT.value, average=_AVERAGE.value, trust=trusted())
-        exchange.export_file(restored, _TO.value)
+        name = packaged.name_of(_TO.value)
+        if name is None:
+            exchange.export_file(restored, _TO.value)
+        else:
+            packaged.write(name, restored.params, restored.mutables, about(restored))
     except (ValueError, OSError, CheckpointError) as error:
         sys.exit(f"error: {error}")
     print(f"wrote {_TO.value}")

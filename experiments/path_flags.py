@@ -10,6 +10,8 @@ from typing import Any
 
 from absl import flags
 
+from lsgm.runs import packaged
+
 
 class PathParser(flags.ArgumentParser):
     """From text to a path that can be used.
@@ -63,3 +65,10 @@ def DEFINE_folder(
 ) -> flags.FlagHolder:
     """A flag of a path, None by default; one that is written into if ``writes``."""
     return flags.DEFINE(PathParser(writes), name, None, help_text, required=required)
+
+
+def beside(checkpoint: pathlib.Path, name: str) -> pathlib.Path:
+    """Where a command writes by default: into the folder ``name`` of a checkpoint; for
+    one that comes with the package, of the working directory."""
+    is_packaged = packaged.name_of(checkpoint) is not None
+    return pathlib.Path(name) if is_packaged else checkpoint / name

@@ -1,12 +1,13 @@
 """Draw samples from a checkpoint, with the network calls that each took.
 
-    python -m experiments.sample --checkpoint=runs/demo --num_samples=64
+    python -m experiments.sample --checkpoint=package:demo --num_samples=64
+    python -m experiments.sample --checkpoint=runs/demo \\
+        --sampler=lsgm.samplers.heun:Heun --sampler_arg=num_steps=5
 
 Writes ``samples.png`` (a grid) and ``samples.npz`` (``images`` uint8 [n h w c],
 ``nfe`` int32 [n]: calls of the prior's network per sample).
 """
 
-import dataclasses
 import pathlib
 import sys
 
@@ -18,11 +19,10 @@ from experiments.sampler_flags import with_sampler
 from experiments.trust_flag import trusted
 from lsgm.config import ConfigError
 from lsgm.evaluation import sampling
-from lsgm.evaluation.recalibration import recalibrate
-from lsgm.evaluation.settings import Evaluation
 from lsgm.runs.restore import Restored, restore
-from lsgm.streams import MAX_SEED, Use, stream
+from lsgm.streams import MAX_SEED
 from lsgm.terminal import forgive_output
+from lsgm.trained import TrainedModel
 from lsgm.training.checkpoints import CheckpointError
 
 _CHECKPOINT = path_flags.DEFINE_folder(
@@ -32,7 +32,7 @@ _CHECKPOINT = path_flags.DEFINE_folder(
     required=True,
 )
 _OUT = path_flags.DEFINE_folder(
-    "out", "Folder to write to; default: <checkpoint>/samples.", writes=True
+    "out", "Folder to write to; default: <checkpoint>/samples, or samples.", writes=True
 )
 _NUM = flags.DEFINE_integer("num_samples", 64, "How many.", lower_bound=1)
 _SEED = flags.DEFINE_integer(
@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
     try:
         restored = restore(path, average=_AVERAGE.value, trust=trusted())
         drawn = _draw(restored._replace(model=with_sampler(restored.model)))
-        out = _OUT.value or path / "samples"
+        out = _OUT.value or path_flags.beside(path, "samples")
         sampling.write(drawn, out, restored.experiment.data.view)
     except (ConfigError, CheckpointError, OSError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
@@ -75,28 +75,7 @@ def main(argv: list[str]) -> None:
 
 
 def _draw(restored: Restored) -> sampling.Drawn:
-    model, settings = restored.model, _settings(restored.experiment.evaluation)
-    mutables = recalibrate(
-        model,
-        restored.params,
-        restored.mutables,
-        num_batches=settings.recalibration_batches,
-        batch_size=settings.batch_size,
-        seed=_SEED.value,
-        temperature=settings.temperature,
-    )
-    sample = sampling.sample_fn(
-        model,
-        settings.batch_size,
-        temperature=settings.temperature,
-        batch_statistics=settings.batch_statistics,
-    )
-    key = stream(_SEED.value, Use.SAMPLES)
-    return sampling.draw(sample, restored.params, mutables, _NUM.value, key)
-
-
-def _settings(stored: Evaluation) -> Evaluation:
-    """The checkpoint's settings with what the flags give instead.
+    """Samples with what the flags give in the place of the checkpoint's settings.
 
     Raises:
       ConfigError: a value that the settings refuse.
@@ -106,15 +85,14 @@ def _settings(stored: Evaluation) -> Evaluation:
         "temperature": _TEMPERATURE.value,
         "recalibration_batches": _RECALIBRATE.value,
     }
-    given = {name: value for name, value in given.items() if value is not None}
-    if given.get("recalibration_batches"):
-        given["batch_statistics"] = False
     try:
-        return dataclasses.replace(stored, **given)
+        return TrainedModel(restored).sample(_NUM.value, seed=_SEED.value, **given)
     except ValueError as error:
         name, _, reason = str(error).partition(" ")
+        if name not in given:
+            raise
         reason = reason.partition(": ")[2]
-        raise ConfigError(f"evaluation.{name}", given.get(name), reason) from error
+        raise ConfigError(f"evaluation.{name}", given[name], reason) from error
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ LEVELS = {
     "lsgm.planning": 11,
     "lsgm.planning.tables": 13,
     "lsgm.studies": 12,
+    "lsgm.trained": 11,
     "experiments": 14,
 }
 # Pure mathematics and its methods receive networks as functions.

@@ -119,17 +119,28 @@ def with_sampler(model: LatentModel, spec: Mapping[str, Any] | None) -> LatentMo
     """
     if spec is None:
         return model
-    old: Any = model.prior
-    if "sampler" not in (f.name for f in dataclasses.fields(old)):
-        raise ConfigError("sampler", dict(spec), "this stage's prior has no sampler")
     sampler = build(spec, "sampler")
     if not isinstance(sampler, Sampler):
         raise ConfigError("sampler", spec["target"], "is no sampler (lsgm.samplers)")
     try:
-        prior = dataclasses.replace(old, sampler=sampler)
+        return replace_sampler(model, sampler)
     except ValueError as error:
         raise ConfigError("sampler", spec["target"], str(error)) from error
-    return dataclasses.replace(model, prior=prior)
+
+
+def replace_sampler(model: LatentModel, sampler: Sampler | None) -> LatentModel:
+    """The model with another sampler; None leaves it as it is.
+
+    Raises:
+      ValueError: this prior has no sampler to replace, or that one does not fit the
+        prior's process.
+    """
+    if sampler is None:
+        return model
+    old: Any = model.prior
+    if "sampler" not in (f.name for f in dataclasses.fields(old)):
+        raise ValueError("this stage's prior has no sampler")
+    return dataclasses.replace(model, prior=dataclasses.replace(old, sampler=sampler))
 
 
 def sampler_spec(target: str | None, arguments: Sequence[str]) -> dict[str, Any] | None:

@@ -56,7 +56,7 @@ def card_of(restored: Restored, *, seed: int) -> dict[str, Any]:
     raw = restored.meta.get("parameters", "raw")
     tree = {"params": restored.params, "mutables": restored.mutables}
     return {
-        "title": restored.folder.parent.parent.parent.absolute().name,
+        "title": restored.title,
         "checkpoint": str(restored.folder),
         "stage": restored.stage,
         "step": restored.step,

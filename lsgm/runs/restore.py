@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from lsgm.config import plain
 from lsgm.model import LatentModel
 from lsgm.runs import experiment as experiments
+from lsgm.runs import packaged
 from lsgm.runs.experiment import Experiment
 from lsgm.runs.stored import resolve
 from lsgm.training import checkpoints
@@ -28,7 +29,7 @@ class Restored(NamedTuple):
       mutables: by group.
       experiment: the whole experiment, its data and evaluation settings.
       stage, step: which stage, after how many updates.
-      folder: the checkpoint itself.
+      folder: the checkpoint itself; of one that comes with the package its file.
       average: whether averaged parameters were taken.
       meta: what the checkpoint says of itself (versions, and the config that the
         experiment was built from).
@@ -43,6 +44,23 @@ class Restored(NamedTuple):
     folder: pathlib.Path
     average: bool
     meta: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        """What the model is called: its workdir's name, or ``package:<name>``."""
+        if self.folder.parent == packaged.ASSETS:
+            return packaged.PREFIX + self.folder.stem
+        return self.folder.parent.parent.parent.absolute().name
+
+
+def about(restored: Restored) -> dict[str, Any]:
+    """What a checkpoint of the package says of itself."""
+    return {
+        "config": restored.meta["config"],
+        "stage": restored.stage,
+        "step": restored.step,
+        "average": restored.average,
+    }
 
 
 MEASURED_BY = ("data", "evaluation")
@@ -60,7 +78,8 @@ def restore(
     The data that it was trained on need not be there.
 
     Args:
-      path: a workdir (its furthest stage), a stage's folder, or one step's.
+      path: a workdir (its furthest stage), a stage's folder, or one step's; or
+        ``package:<name>``.
       average: take averaged parameters where there are some.
       config: its ``data`` and ``evaluation`` replace those of the checkpoint.
       trust: packages besides lsgm whose classes the checkpoint may name; their code
@@ -71,8 +90,13 @@ def restore(
       lsgm.config.ConfigError: ``config`` is wrong, or does not fit the checkpoint; or
         the checkpoint names a class of a package that is not trusted.
     """
-    folder = checkpoints.find(path)
-    meta = checkpoints.describe(folder)
+    name = packaged.name_of(path)
+    if name is None:
+        folder, found = checkpoints.find(path), None
+        meta = checkpoints.describe(folder)
+    else:
+        found = packaged.read(name)
+        folder, meta = found.file, dict(found.meta)
     meta["config"] = resolve(meta["config"])
     replaced = () if config is None else MEASURED_BY
     stored = {k: v for k, v in meta["config"].items() if k not in replaced}
@@ -82,17 +106,23 @@ def restore(
         meta["config"] = resolve({**meta["config"], **new})
     experiment = experiments.described(meta["config"])
     stage = experiment.stages[meta["stage"]]
-    tree = checkpoints.read(folder, ("params", "ema", "mutables"))
-    tree = jax.tree.map(jnp.asarray, tree)
-    params = {**tree["params"], **(tree["ema"] if average else {})}
+    if found is None:
+        tree = checkpoints.read(folder, ("params", "ema", "mutables"))
+        tree = jax.tree.map(jnp.asarray, tree)
+        averages = tree["ema"] if average else {}
+        params, mutables = {**tree["params"], **averages}, tree["mutables"]
+        averaged = bool(averages)
+    else:
+        params, mutables = found.params, found.mutables
+        averaged = meta["average"]
     return Restored(
         model=stage.objective(experiment.vae).model,
         params=params,
-        mutables=tree["mutables"],
+        mutables=mutables,
         experiment=experiment,
         stage=meta["stage"],
         step=meta["step"],
         folder=folder,
-        average=average and bool(tree["ema"]),
+        average=averaged,
         meta=meta,
     )
