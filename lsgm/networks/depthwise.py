@@ -22,9 +22,13 @@ from lsgm.typing import Array, Float
 def depthwise(
     x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw 1 c"], strides: int = 1
 ) -> Array:
-    """Eq. (1), in the form that suits the backend."""
-    cpu = jax.default_backend() == "cpu"
-    return shifted(x, kernel, strides) if cpu else grouped(x, kernel, strides)
+    """Eq. (1), in the form that suits the platform that it is lowered for."""
+    return jax.lax.platform_dependent(
+        x,
+        kernel,
+        cpu=functools.partial(shifted, strides=strides),
+        default=functools.partial(grouped, strides=strides),
+    )
 
 
 def grouped(x: Array, kernel: Array, strides: int = 1) -> Array:
