@@ -214,7 +214,7 @@ def paths(out: pathlib.Path) -> str:
 
 def exact(out: pathlib.Path) -> str:
     """Write ``exact.md`` and ``exact.json``."""
-    size: Any = dict(num=20_000, rounds=_SEEDS.value)
+    size: Any = dict(num=10_000, rounds=_SEEDS.value)
     found = list(exact_samplers.accuracies(NormalMixture(), (50, 150, 500), **size))
     text = exact_samplers.markdown(found, **size)
     exact_samplers.write(found, text, out)
