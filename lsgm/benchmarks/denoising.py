@@ -71,7 +71,7 @@ class Denoising:
 
 
 @dataclasses.dataclass(frozen=True)
-class Posterior:
+class ReverseStep:
     """Eq. (1) at one level, for some x_k.
 
     Attributes:
@@ -106,7 +106,7 @@ class Posterior:
 
 def posterior(
     mixture: NormalMixture, chain: Chain, level: int, x: Float[np.ndarray, " n"]
-) -> Posterior:
+) -> ReverseStep:
     """Eq. (1) at x_k = ``x``, for level k."""
     means, variances = _level(mixture, chain, level - 1)
     beta = chain.table.beta[level - 1]
@@ -115,7 +115,7 @@ def posterior(
     away = x[:, None] - keep * means
     logs = np.log(mixture.weights) + np.log(_normal(away, 0.0, spread) + 1e-300)
     weights = np.exp(logs - logs.max(axis=1, keepdims=True))
-    return Posterior(
+    return ReverseStep(
         weights=weights / weights.sum(axis=1, keepdims=True),
         means=means + keep * variances / spread * away,
         variances=beta * variances / spread,

@@ -39,9 +39,7 @@ RESOLUTION = (240, 320)
 Paths = Float[np.ndarray, "steps n s"]
 
 
-def diffuse(
-    key: PRNGKey, sde: SDE, u: Float[Array, "n s"], *, num_steps: int = STEPS
-) -> Paths:
+def diffuse(key: PRNGKey, sde: SDE, u: Float[Array, "n s"], *, num_steps: int) -> Paths:
     """The first rule of Eq. (1), from t = 0 to 1; ``num_steps`` + 1 states."""
     return _walk(key, sde, u, np.linspace(0.0, 1.0, num_steps + 1), sde.drift)
 
@@ -52,7 +50,7 @@ def come_back(
     u: Float[Array, "n s"],
     mixture: NormalMixture,
     *,
-    num_steps: int = STEPS,
+    num_steps: int,
 ) -> Paths:
     """The second rule of Eq. (1), from t = 1 to ``T_END``; ``num_steps`` + 1 states."""
     residual = mixture.residual(sde)
@@ -114,8 +112,9 @@ def walk(mixture: NormalMixture, sde: SDE, key: PRNGKey) -> tuple[Paths, Paths]:
     first, second, third = jax.random.split(key, 3)
     zero = jnp.zeros(PATHS)
     u0 = sde.lift(z0, zero, jax.random.normal(start, z0.shape)).u
-    out = diffuse(first, sde, u0)
-    back = come_back(second, sde, sde.prior_sample(third, (PATHS, 1)), mixture)
+    out = diffuse(first, sde, u0, num_steps=STEPS)
+    u1 = sde.prior_sample(third, (PATHS, 1))
+    back = come_back(second, sde, u1, mixture, num_steps=STEPS)
     return out, back
 
 
