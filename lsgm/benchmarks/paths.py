@@ -125,7 +125,7 @@ def _density(
     times, values = RESOLUTION
     x = jnp.linspace(-reach, reach, values)
     one = functools.partial(mixture.density, sde, x=x, coordinate=coordinate)
-    found = jax.vmap(lambda t: one(t))(jnp.linspace(1e-4, 1.0, times))
+    found = jax.jit(jax.vmap(lambda t: one(t)))(jnp.linspace(1e-4, 1.0, times))
     return np.asarray(found / jnp.max(found, axis=1, keepdims=True)).T
 
 
