@@ -7,6 +7,9 @@
         --out=runs/likelihood --calls=2,5,10,20,50
     python -m experiments.benchmark data --out=runs/data --step_seconds=1 \\
         --config=configs/celeba_hq_256/quantitative.py
+    python -m experiments.benchmark paths --out=runs/paths
+    python -m experiments.benchmark exact --out=runs/exact
+    python -m experiments.benchmark denoising --out=runs/denoising
 
 ``variance``: estimators of the time integral, their means against quadrature and
 their variances, for every process, weighting and time sampler.
@@ -18,6 +21,11 @@ against a matrix product and the published implementation; wants a quiet machine
 adaptive solver at tolerance 1e-6 (``docs/likelihood.md``).
 ``data``: images/s out of a config's pipeline, against what its stages consume
 (``docs/data.md``).
+``paths``: a picture of data and velocities that diffuse and come back, with the exact
+score (``docs/cld.md``).
+``exact``: samplers of that score, their samples against the data (``docs/cld.md``).
+``denoising``: how far the steps of a chain are from Normal, by their number
+(``docs/ddgan.md``).
 """
 
 import pathlib
@@ -30,11 +38,14 @@ from ml_collections import config_flags
 from experiments.flag_errors import parse_flags
 from experiments.trust_flag import trusted
 from lsgm.benchmarks import data as reading
+from lsgm.benchmarks import denoising as chains
+from lsgm.benchmarks import exact_samplers, samplers_report
 from lsgm.benchmarks import likelihood as solvers
+from lsgm.benchmarks import paths as walks
 from lsgm.benchmarks import samplers as tournament
-from lsgm.benchmarks import samplers_report
 from lsgm.benchmarks import step as steps
 from lsgm.benchmarks import variance as estimators
+from lsgm.benchmarks.mixture import NormalMixture
 from lsgm.config import ConfigError
 from lsgm.evaluation.subject import EvaluationRun, Subject
 from lsgm.runs import experiment
@@ -71,7 +82,7 @@ _CONFIG = config_flags.DEFINE_config_file(
     "checkpoint's.",
     lock_config=True,
 )
-_SEEDS = flags.DEFINE_integer("seeds", 5, "samplers: rounds.", lower_bound=2)
+_SEEDS = flags.DEFINE_integer("seeds", 5, "samplers, exact: rounds.", lower_bound=2)
 _NUM = flags.DEFINE_integer(
     "num_samples",
     100,
@@ -195,12 +206,43 @@ def data(out: pathlib.Path) -> str:
     return text
 
 
+def paths(out: pathlib.Path) -> str:
+    """Write ``paths.png``."""
+    walks.write(walks.draw(NormalMixture(), seed=0), out)
+    return f"wrote {out / 'paths.png'}"
+
+
+def exact(out: pathlib.Path) -> str:
+    """Write ``exact.md`` and ``exact.json``."""
+    size: Any = dict(num=10_000, rounds=_SEEDS.value)
+    found = list(exact_samplers.accuracies(NormalMixture(), (50, 150, 500), **size))
+    text = exact_samplers.markdown(found, **size)
+    exact_samplers.write(found, text, out)
+    return text
+
+
+def denoising(out: pathlib.Path) -> str:
+    """Write ``denoising.md``, ``.json`` and ``.png``."""
+    mixture = NormalMixture()
+    found = [
+        chains.measure(mixture, schedule, num_steps)
+        for num_steps in chains.STEPS
+        for schedule in chains.SCHEDULES
+    ]
+    text = chains.markdown(found)
+    chains.write(found, text, chains.draw(mixture, next(iter(chains.SCHEDULES))), out)
+    return text
+
+
 COMMANDS = {
     "variance": variance,
     "step": step,
     "samplers": samplers,
     "likelihood": likelihood,
     "data": data,
+    "paths": paths,
+    "exact": exact,
+    "denoising": denoising,
 }
 
 

@@ -4,6 +4,7 @@ In npz and safetensors the two state dictionaries stand side by side, every tens
 under ``vae_state_dict.<published name>`` or ``dae_state_dict.<published name>``,
 and the run's arguments and step are metadata: in npz JSON in the arrays ``args`` and
 ``global_step``, in safetensors JSON in the header. Weights are those to sample with.
+Runs of CLD have no VAE, and their network stands under ``model.<published name>``.
 """
 
 import json
@@ -23,6 +24,7 @@ from lsgm.interop.torch_file import FileError
 from lsgm.limits import shorten
 
 VAE, PRIOR = "vae_state_dict.", "dae_state_dict."
+NETWORK = "model."
 ARGS, STEP = "args", "global_step"
 TORCH = (".pt", ".pth")
 
@@ -104,7 +106,8 @@ def write(path: pathlib.Path, run: PublishedRun) -> None:
       FileError: another suffix.
     """
     tensors = {VAE + name: tensor for name, tensor in (run.vae or {}).items()}
-    tensors |= {PRIOR + name: tensor for name, tensor in (run.prior or {}).items()}
+    place = NETWORK if run.vae is None else PRIOR
+    tensors |= {place + name: tensor for name, tensor in (run.prior or {}).items()}
     words = {ARGS: json.dumps(run.args), STEP: json.dumps(run.step)}
     if path.suffix == ".safetensors":
         write_file(path, safetensors.numpy.save(tensors, metadata=words))
@@ -118,19 +121,22 @@ def write(path: pathlib.Path, run: PublishedRun) -> None:
 def _assemble(
     path: pathlib.Path, tensors: State, words: dict[str, str], prefix: str
 ) -> PublishedRun:
-    vae, prior, surplus = {}, {}, []
+    states: dict[str, State] = {VAE: {}, PRIOR: {}, NETWORK: {}}
+    surplus = []
     for name, tensor in tensors.items():
-        if name.startswith(VAE):
-            vae[name.removeprefix(VAE)] = tensor
-        elif name.startswith(PRIOR):
-            prior[name.removeprefix(PRIOR)] = tensor
-        else:
+        place = next((p for p in states if name.startswith(p)), None)
+        if place is None:
             surplus.append(name)
+        else:
+            states[place][name.removeprefix(place)] = tensor
     if surplus:
         shown = ", ".join(sorted(surplus)[:5])
-        raise FileError(f"{path}: names begin with {VAE} or {PRIOR}, but not {shown}")
-    if not vae:
-        raise FileError(f"{path}: no tensor {VAE}...")
+        known = f"{VAE}, {PRIOR} or {NETWORK}"
+        raise FileError(f"{path}: names begin with {known}, but not {shown}")
+    if states[NETWORK] and (states[VAE] or states[PRIOR]):
+        raise FileError(f"{path}: tensors {NETWORK}... stand alone, without a VAE")
+    if not states[NETWORK] and not states[VAE]:
+        raise FileError(f"{path}: no tensor {VAE}... or {NETWORK}...")
     try:
         args, step = (
             json.loads(words.get(w, d)) for w, d in ((ARGS, "{}"), (STEP, "0"))
@@ -141,12 +147,15 @@ def _assemble(
         found = shorten(step)
         raise FileError(f"{path}: its {STEP} is {found}, not a number of updates")
     try:
-        vae = strip_prefix(vae, prefix, VAE)
-        prior = strip_prefix(prior, prefix, PRIOR)
+        found = {p: strip_prefix(state, prefix, p) for p, state in states.items()}
     except FileError as error:
         raise FileError(f"{path}: {error}") from error
     return PublishedRun(
-        vae=vae, prior=prior or None, average=None, args=args, step=step
+        vae=found[VAE] or None,
+        prior=found[PRIOR] or found[NETWORK] or None,
+        average=None,
+        args=args,
+        step=step,
     )
 
 

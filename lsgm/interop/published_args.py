@@ -5,6 +5,7 @@ for is an error that names the field.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -44,7 +45,7 @@ def args_of(vae: VAE, prior: ScorePrior | None) -> dict[str, Any]:
             "published data set has such images"
         )
     args = vae_args(vae, candidates[0])
-    _agree(vae, nvae_args.vae_of(args), "vae")
+    require_same(vae, nvae_args.vae_of(args), "vae")
     if prior is None:
         return args
     _check_prior(prior, vae.prior_shape[0])
@@ -52,7 +53,7 @@ def args_of(vae: VAE, prior: ScorePrior | None) -> dict[str, Any]:
     for dataset in candidates:
         args["dataset"] = dataset
         if _multipliers(args) == tuple(prior.network.channel_mult):
-            _agree(prior, build(published_config.prior_piece(args)), "prior")
+            require_same(prior, build(published_config.prior_piece(args)), "prior")
             return args
     raise ValueError(
         f"prior.network.channel_mult = {prior.network.channel_mult!r}: the published "
@@ -73,7 +74,7 @@ def datasets(vae: VAE) -> Iterator[str]:
 def vae_args(vae: VAE, dataset: str) -> dict[str, Any]:
     """Arguments of the VAE."""
     network, likelihood = vae.network, vae.likelihood
-    decoder_dist = _kind(nvae_args.LIKELIHOODS, likelihood, "vae.likelihood")
+    decoder_dist = name_class(nvae_args.LIKELIHOODS, likelihood, "vae.likelihood")
     return {
         "dataset": dataset,
         "decoder_dist": decoder_dist,
@@ -102,14 +103,12 @@ def prior_args(prior: ScorePrior) -> dict[str, Any]:
         "embedding_type": embedding,
         "embedding_dim": network.embedding.dim,
         "embedding_scale": network.embedding.scale,
-        "progressive": _name(ncsnpp_names.PYRAMID_OUT, network.progressive_output),
-        "progressive_input": _name(ncsnpp_names.PYRAMID_IN, network.progressive_input),
-        "progressive_combine": _name(ncsnpp_names.COMBINE, network.progressive_combine),
+        **pyramid_args(network),
         "mixed_prediction": prior.mixed,
         "mixing_logit_init": prior.mixing_logit_init,
     }
     process = {
-        "sde_type": _kind(published_config.SDES, sde, "prior.sde"),
+        "sde_type": name_class(published_config.SDES, sde, "prior.sde"),
         "sigma2_0": getattr(sde, "var_0", getattr(sde, "var_min", 0.0)),
         "sigma2_min": getattr(sde, "var_min", 1e-4),
         "sigma2_max": getattr(sde, "var_max", 0.99),
@@ -121,6 +120,19 @@ def prior_args(prior: ScorePrior) -> dict[str, Any]:
         "iw_sample_q": published_config.SAME_DRAWS,
     }
     return published | process
+
+
+def pyramid_args(network: Any) -> dict[str, str]:
+    """Names of the network's input and output pyramids."""
+    return {
+        "progressive": name_value(ncsnpp_names.PYRAMID_OUT, network.progressive_output),
+        "progressive_input": name_value(
+            ncsnpp_names.PYRAMID_IN, network.progressive_input
+        ),
+        "progressive_combine": name_value(
+            ncsnpp_names.COMBINE, network.progressive_combine
+        ),
+    }
 
 
 def _check_prior(prior: Any, resolution: int) -> None:
@@ -143,29 +155,33 @@ def _multipliers(args: Mapping[str, Any]) -> tuple[int, ...] | None:
         return None
 
 
-def _kind(targets: Mapping[str, str], value: Any, key: str) -> str:
+def name_class(targets: Mapping[str, str], value: Any, key: str) -> str:
     """The published name of the class of ``value``."""
     target = f"{type(value).__module__}:{type(value).__name__}"
     if target not in targets.values():
         known = ", ".join(targets.values())
         raise ValueError(f"{key} = {value!r}: published are {known}")
-    return _name(targets, target)
+    return name_value(targets, target)
 
 
-def _name(names: Mapping[str, str], value: str) -> str:
+def name_value(names: Mapping[str, str], value: str) -> str:
+    """The published name of ``value``, by a table that has ours for each of theirs."""
     return {ours: published for published, ours in names.items()}[value]
 
 
-def _agree(ours: Any, theirs: Any, key: str) -> None:
+def require_same(ours: Any, theirs: Any, key: str) -> None:
     """Raise ValueError for the first field that the translation has not kept."""
-    if not dataclasses.is_dataclass(ours):
+    if isinstance(ours, float) and isinstance(theirs, float):
+        # A quotient or a difference taken back may be off by its rounding.
+        same = math.isclose(ours, theirs, rel_tol=1e-12)
+    elif not dataclasses.is_dataclass(ours):
         same = ours == theirs
     elif type(ours) is not type(theirs):
         same = False
     else:
         names = {f.name for f in dataclasses.fields(ours)}
         for name in sorted(names - INDIFFERENT - {"parent", "name"}):
-            _agree(getattr(ours, name), getattr(theirs, name), f"{key}.{name}")
+            require_same(getattr(ours, name), getattr(theirs, name), f"{key}.{name}")
         return
     if not same:
         raise ValueError(f"{key} = {ours!r}: the published code has {theirs!r} only")

@@ -20,6 +20,17 @@ RECIPES = (
     "omniglot.lsgm",
     "celeba_hq_256.quantitative",
     "celeba_hq_256.qualitative",
+    "cifar10.vpsde",
+    "cifar10.subvpsde",
+    "cifar10.vesde",
+    "celeba_hq_256.vesde",
+    "cifar10.cld",
+    "celeba_hq_256.cld",
+    "celeba_hq_256.cld:paper",
+    "cifar10.ddgan",
+    "stacked_mnist.ddgan",
+    "lsun_church_256.ddgan",
+    "celeba_hq_256.ddgan",
 )
 FLEETS = ((16, "v100-32gb"), (8, "a100-80gb"), (8, "h100-80gb"), (16, "tpu-v5e"))
 Fleet = tuple[int, str]
@@ -31,9 +42,15 @@ def recipes(utilization: float) -> None:
     header += [f"{number} x {name}" for number, name in FLEETS]
     _print(markdown_table(header, [], texts=2))
     for recipe in RECIPES:
-        config = importlib.import_module(f"configs.{recipe}").get_config()
+        config = recipe_config(recipe)
         for cost in costs(experiment.described(config)):
             _print_row(recipe_row(recipe, cost, utilization))
+
+
+def recipe_config(recipe: str) -> Any:
+    """By its module below ``configs``, and a variant after a colon."""
+    module, _, variant = recipe.partition(":")
+    return importlib.import_module(f"configs.{module}").get_config(variant or "full")
 
 
 def recipe_row(recipe: str, cost: StageCost, utilization: float) -> list[str]:

@@ -9,7 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsgm.features.weights_file import sha256
-from lsgm.interop import cld_config, files, ncsnpp_names, nvae_names, published_args
+from lsgm.interop import (
+    cld_args,
+    cld_config,
+    files,
+    ncsnpp_names,
+    nvae_names,
+    published_args,
+)
 from lsgm.interop.files import PublishedRun, State
 from lsgm.interop.published_config import config_of
 from lsgm.model import LatentModel
@@ -20,6 +27,7 @@ from lsgm.runs.workdir import WorkdirError, claim
 from lsgm.training.checkpoints import NEWEST, Checkpoints, describe_run
 from lsgm.training.state import TrainState
 from lsgm.typing import Params
+from lsgm.vae import IdentityVAE
 
 
 def import_file(
@@ -136,6 +144,8 @@ def published_of(restored: Restored) -> PublishedRun:
     comes to the same: published files have no mask.
     """
     model, params, mutables = restored.model, restored.params, restored.mutables
+    if isinstance(model.vae, IdentityVAE):
+        return _published_network(restored)
     prior = _score_prior(model) if model.prior.groups else None
     args = published_args.args_of(model.vae, prior)
     network: Any = model.vae.network
@@ -148,6 +158,24 @@ def published_of(restored: Restored) -> PublishedRun:
         states = ncsnpp_names.write(own, fir=prior.network.fir)
     return PublishedRun(
         vae=vae, prior=states, average=None, args=args, step=restored.step
+    )
+
+
+def _published_network(restored: Restored) -> PublishedRun:
+    """A prior on images under the names of CLD's code."""
+    prior = _score_prior(restored.model)
+    args = cld_args.args_of(restored.model.vae, prior)
+    active = np.asarray(restored.mutables[GROUP]["active"])
+    if not active.all():
+        raise ValueError(
+            f"prior: {int((active == 0).sum())} channels are masked; published "
+            "networks of images see all of them"
+        )
+    states = ncsnpp_names.write(
+        restored.params[GROUP], fir=prior.network.fir, numbered=True
+    )
+    return PublishedRun(
+        vae=None, prior=states, average=None, args=args, step=restored.step
     )
 
 

@@ -1,6 +1,7 @@
 """The command that prices runs: what it prints, and what it refuses."""
 
 import json
+import pathlib
 import subprocess
 import sys
 
@@ -39,6 +40,20 @@ def test_figures_are_plain_and_complete():
     found = command.figures(plan(COST, 16, SMALL, 0.25), None)
     assert found["stage"]["memory"]["gradients"] == 400
     assert found["days"] > 0 and found["device"]["memory"] == 4000
+
+
+def test_every_published_recipe_is_priced():
+    root = pathlib.Path(__file__).parents[2] / "configs"
+    small = ("__init__", "laptop", "recipe", "small", "twin")
+    apart = ("ablations", "benchmark", "comparisons", "fashion_mnist", "toy2d")
+    published = {
+        f"{path.parent.name}.{path.stem}"
+        for path in root.glob("*/*.py")
+        if path.stem not in small and path.parent.name not in apart
+    }
+    assert {recipe.partition(":")[0] for recipe in tables.RECIPES} == published
+    for recipe in tables.RECIPES:
+        assert tables.recipe_config(recipe).stage_order
 
 
 def test_fleets_are_known_devices():

@@ -111,8 +111,10 @@ def test_loss_and_gradients(fixture):
     expected = dict(zip(stored, arrays["loss/grad_norms"], strict=True))
     assert ours.keys() == expected.keys()
     total = float(np.linalg.norm(list(expected.values())))
+    # What is left, 5e-5, is the phase 2 pi w log t of the features: in float32, log t
+    # is known to 2e-7, and w reaches 40. Biases of keys have no gradient at all.
     for name, norm in expected.items():
-        np.testing.assert_allclose(ours[name], norm, rtol=5e-4, atol=1e-5 * total)
+        np.testing.assert_allclose(ours[name], norm, rtol=1e-4, atol=1e-6 * total)
 
 
 def test_state_dict_survives_the_round_trip(fixture):

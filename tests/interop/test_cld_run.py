@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lsgm.config import build
-from lsgm.interop import cld_config, files, ncsnpp_names
+from lsgm.interop import cld_args, cld_config, files, ncsnpp_names
 from lsgm.interop.files import FileError
 from lsgm.runs import exchange
 from lsgm.runs.restore import restore
@@ -184,3 +184,62 @@ def test_a_tensor_too_many_stops_the_import(tmp_path):
     with pytest.raises(ValueError, match=r"all_modules\.99\.weight"):
         exchange.import_file(saved(tmp_path, wrong), tmp_path / "run", args(tmp_path))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+@pytest.mark.parametrize("embedding", ["fourier", "positional"])
+def test_exported_file_is_the_imported_one(tmp_path, embedding, suffix):
+    """The averages, under published names, and the arguments; and in once more."""
+    given = args(tmp_path) | {"embedding_type": embedding}
+    path = saved(tmp_path, content(embedding))
+    exchange.import_file(path, tmp_path / "run", given)
+    out = tmp_path / f"out.{suffix}"
+    exchange.export_file(restore(tmp_path / "run"), out)
+    back = files.read(out)
+    assert (back.vae, back.step) == (None, STEP)
+    stated = {name: value for name, value in given.items() if name != "is_image"}
+    differing = {n: (v, back.args.get(n)) for n, v in stated.items()}
+    assert not {n: p for n, p in differing.items() if not same(*p)}
+    expected = files.read(path, given).average
+    assert list(back.prior) == list(expected) or suffix == "safetensors"
+    assert back.prior.keys() == expected.keys()
+    for name, tensor in expected.items():
+        np.testing.assert_array_equal(back.prior[name], tensor)
+    exchange.import_file(out, tmp_path / "again")
+    first, second = (restore(tmp_path / name) for name in ("run", "again"))
+    assert first.model.prior == second.model.prior
+    jax.tree.map(np.testing.assert_array_equal, first.params, second.params)
+
+
+def same(ours, theirs):
+    if isinstance(ours, float) and isinstance(theirs, float):
+        return ours == pytest.approx(theirs, rel=1e-12)
+    # A list of one number is read from text as that number.
+    return ours == theirs or str(ours) == theirs
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"mixed": True, "base_added": False}, "prior.mixed = True"),
+        ({"sde": {"target": "lsgm.sdes.vpsde:VPSDE"}}, "prior.sde = VPSDE.*CLD"),
+        (
+            {"weighting": {"target": "lsgm.objectives.weighting:Rescaled"}},
+            "prior.weighting = Rescaled",
+        ),
+    ],
+)
+def test_what_has_no_published_argument_is_named(tmp_path, change, words):
+    config = cld_config.config_of(args(tmp_path), STEP)
+    prior = build(cld_config.prior_piece(args(tmp_path)) | change)
+    with pytest.raises(ValueError, match=words):
+        cld_args.args_of(build(config["vae"]), prior)
+
+
+def test_masked_channels_are_not_exported(tmp_path):
+    exchange.import_file(saved(tmp_path, content()), tmp_path / "run", args(tmp_path))
+    found = restore(tmp_path / "run")
+    mask = {"active": np.array([1.0, 0.0, 1.0])}
+    hidden = found._replace(mutables={**found.mutables, "prior": mask})
+    with pytest.raises(ValueError, match="1 channels are masked"):
+        exchange.published_of(hidden)

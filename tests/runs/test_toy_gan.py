@@ -34,7 +34,16 @@ def test_records_hold_the_players_and_the_modes(tmp_path):
 
 @pytest.mark.slow
 def test_four_steps_cover_25_gaussians(tmp_path):
-    metrics = run(ddgan.get_config(), tmp_path / "run")
-    assert metrics["modes"]["covered"] == 25
-    # With one step it is about 2 nats (docs/ddgan.md).
-    assert metrics["modes"]["kl_to_uniform"] < 0.6
+    """Evenly, with nearly all samples at a mode: docs/ddgan.md has seeds."""
+    found = run(ddgan.get_config(), tmp_path / "run")["modes"]
+    assert found["covered"] == 25
+    assert found["near"] > 0.8 and found["kl_to_uniform"] < 0.05
+
+
+@pytest.mark.slow
+def test_one_step_piles_samples_up_on_few_modes(tmp_path):
+    """The known failure of GANs, by the same networks and training."""
+    config = ddgan.get_config()
+    config.stages.prior.prior.chain.num_steps = 1
+    found = run(config, tmp_path / "run")["modes"]
+    assert found["kl_to_uniform"] > 0.5
