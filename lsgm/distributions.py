@@ -36,7 +36,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from lsgm.numerics import soft_clamp
+from lsgm.numerics import soft_clamp, softplus
 from lsgm.typing import Array, Float, Image, PRNGKey
 
 MIN_LOG_SCALE = -7.0
@@ -208,8 +208,8 @@ class Bernoulli:
 
     def log_prob(self, x: Image) -> Float[Array, "b h w"]:
         on = 0.5 * (x + 1)
-        log_p = on * jax.nn.log_sigmoid(self.logits)
-        log_p += (1 - on) * jax.nn.log_sigmoid(-self.logits)
+        log_p = -on * softplus(-self.logits)
+        log_p -= (1 - on) * softplus(self.logits)
         return log_p.sum(-1)
 
     def mean(self) -> Image:
@@ -355,12 +355,12 @@ def log_prob_of_level(
     inv_scale = jnp.exp(-log_scale)
     middle = (x - loc) * inv_scale
     half = inv_scale / max_level
-    log_below = jax.nn.log_sigmoid(middle + half)
-    log_above = jax.nn.log_sigmoid(half - middle)
+    log_below = -softplus(-middle - half)
+    log_above = -softplus(middle - half)
     log_width = math.log(2 / max_level) - log_scale
     log_p = log_below + log_above + _log1mexp(2 * half, log_width)
     if reference_compatible:
-        density = -jax.nn.softplus(middle) - jax.nn.softplus(-middle) + log_width
+        density = -softplus(middle) - softplus(-middle) + log_width
         log_p = jnp.where(log_p > math.log(PUBLISHED_MIN_PROB), log_p, density)
     return jnp.where(x < -0.999, log_below, jnp.where(x > 0.999, log_above, log_p))
 

@@ -21,7 +21,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from lsgm.numerics import sum_per_example
+from lsgm.numerics import softplus, sum_per_example
 from lsgm.typing import Array, PerExample, State
 
 Critic = Callable[[State], PerExample]
@@ -29,12 +29,12 @@ Critic = Callable[[State], PerExample]
 
 def discriminator_loss(real: PerExample, fake: PerExample) -> PerExample:
     """Eq. (1) without its penalty, from logits."""
-    return jax.nn.softplus(-real) + jax.nn.softplus(fake)
+    return softplus(-real) + softplus(fake)
 
 
 def generator_loss(fake: PerExample) -> PerExample:
     """Eq. (2), from logits: not saturated where the discriminator wins."""
-    return jax.nn.softplus(-fake)
+    return softplus(-fake)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
