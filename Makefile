@@ -11,9 +11,10 @@ SEED ?= 0
 # XLA 0.10 hands convolutions on CPUs to a library that makes a step a quarter slower.
 CPU_FLAGS := --xla_cpu_experimental_ynn_fusion_type=-individual_convolution
 
-.PHONY: help venv demo test test-all stress lint format clean
+.PHONY: help venv sample demo test test-all stress lint format clean
 
 help:
+	@echo "make sample    64 samples of the model that comes with the package"
 	@echo "make demo      train, sample and evaluate a small LSGM on real digits"
 	@echo "make test      fast tests; every command is started once"
 	@echo "make test-all  all tests, also those that take minutes"
@@ -27,6 +28,9 @@ venv:
 	@command -v $(PYTHON) > /dev/null || \
 	{ echo "error: no $(PYTHON); say make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) tools/environment.py
+
+sample: venv
+	$(RUN) -m experiments.sample --checkpoint=package:demo --num_samples=64
 
 demo: export XLA_FLAGS ?= $(CPU_FLAGS)
 demo: venv

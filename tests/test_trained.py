@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import lsgm
+from configs import demo
 from lsgm.runs import experiment, packaged, restore
 from lsgm.samplers.ddim import DDIM
 from lsgm.samplers.residual_flow import ResidualFlow
@@ -138,3 +139,12 @@ def test_importing_the_package_imports_nothing_else():
     assert said.split()[0] == "False"
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         lsgm.lode  # noqa: B018
+
+
+def test_the_package_comes_with_a_trained_demo():
+    """Small, whole, and of the config that says so."""
+    model = lsgm.load("package:demo").restored
+    assert (model.stage, model.step, model.average) == ("lsgm", 3500, True)
+    assert model.folder.stat().st_size < 3e6
+    config = demo.get_config("shipped").to_dict()
+    assert model.meta["config"] == restore.resolve(config)

@@ -80,8 +80,13 @@ def write(
     name: str, params: Params, mutables: Params, meta: Mapping[str, Any]
 ) -> pathlib.Path:
     """Put a checkpoint into the package, in the place of one of that name; returns
-    the file of its arrays."""
-    tree = {"params": params, "mutables": mutables}
+    the file of its arrays. Vectors of power iterations, for training alone, are left
+    out."""
+    kept = {
+        group: {name: state for name, state in own.items() if name != "spectral"}
+        for group, own in mutables.items()
+    }
+    tree = {"params": params, "mutables": kept}
     flat = traverse_util.flatten_dict(tree, keep_empty_nodes=True, sep="/")
     empty = [key for key, leaf in flat.items() if leaf is traverse_util.empty_node]
     packed = io.BytesIO()

@@ -57,6 +57,7 @@ def about(restored: Restored) -> dict[str, Any]:
     """What a checkpoint of the package says of itself."""
     return {
         "config": restored.meta["config"],
+        "versions": restored.meta.get("versions", {}),
         "stage": restored.stage,
         "step": restored.step,
         "average": restored.average,
