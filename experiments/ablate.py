@@ -1,6 +1,6 @@
 """Run a study: every point with every seed, then a page.
 
-    python -m experiments.ablate --config=configs/ablations/latent_resolution.py \
+    python -m experiments.ablate --config=configs/ablations/latent_resolution.py \\
         --workdir=runs/latent_resolution --jobs=2
 
 Stages that several runs have in common are trained once. Started again on the same

@@ -12,6 +12,7 @@ import sys
 from absl import app, flags, logging
 
 from experiments import path_flags
+from experiments.flag_errors import parse_flags
 from experiments.trust_flag import trusted
 from lsgm.runs import exchange, packaged
 from lsgm.runs.restore import about, restore
@@ -45,4 +46,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

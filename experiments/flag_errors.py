@@ -1,4 +1,4 @@
-"""One line, not a traceback, for a ``--config`` that cannot be used as given."""
+"""One line, not a traceback, for a command line that cannot be used as given."""
 
 import difflib
 import pathlib
@@ -9,6 +9,7 @@ import traceback
 import ml_collections
 from absl import flags
 
+from experiments import help_page
 from experiments.trust_flag import check_config_flag
 from lsgm.config import ConfigError
 
@@ -19,10 +20,14 @@ def parse_flags(argv: list[str]) -> list[str]:
     """For ``app.run(main, flags_parser=parse_flags)``: what flags leave of ``argv``.
 
     Raises:
-      SystemExit: no such config file or variant, an override of a key that the config
-        does not have, a value that a flag cannot take, or a stored config that names
-        a package that ``--trust`` does not.
+      SystemExit: ``--help`` was asked for; no such config file or variant, an override
+        of a key that the config does not have, a value that a flag cannot take, flags
+        that are missing, or a stored config that names a package that ``--trust``
+        does not.
     """
+    if help_page.is_asked(argv):
+        print(help_page.page())
+        sys.exit(0)
     _check_config_file(argv)
     try:
         rest = flags.FLAGS(argv)
@@ -32,6 +37,9 @@ def parse_flags(argv: list[str]) -> list[str]:
         sys.exit(f"error: {error}")
     except flags.Error as error:
         text = str(error).strip()
+        if missing := re.findall(rf"Flag --(\w+) {help_page.MISSING}", text):
+            words = ", ".join(f"--{name}" for name in sorted(missing))
+            sys.exit(f"error: missing {words}; --help says what they are")
         # Of an error in a config file the library gives a traceback. Its last line
         # is enough where the file itself refuses a value.
         last = text.splitlines()[-1].strip()

@@ -20,6 +20,7 @@ import sys
 from absl import app, flags, logging
 
 from experiments import path_flags
+from experiments.flag_errors import parse_flags
 from lsgm.interop import ddgan_run
 from lsgm.interop.cld_config import read_args
 from lsgm.runs import exchange, exchange_gan
@@ -64,4 +65,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

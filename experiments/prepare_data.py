@@ -32,6 +32,7 @@ from typing import Any, get_args
 import numpy as np
 from absl import app, flags, logging
 
+from experiments.flag_errors import parse_flags
 from lsgm.arrays import read_arrays
 from lsgm.config import nearest
 from lsgm.data.errors import DataError
@@ -383,4 +384,4 @@ def _rule() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)
