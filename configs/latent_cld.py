@@ -14,7 +14,7 @@ published such a model that we know of. Variants:
 - ``own_times``: times of the encoder drawn for itself;
 - ``vpsde``: the control, as in ``configs/demo.py``.
 
-Here not yet run.
+Reached, by the first: ``docs/cld.md``. The others are not yet run.
 """
 
 from typing import Any

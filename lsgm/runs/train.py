@@ -341,13 +341,14 @@ def observers(experiment: Experiment, stage: Stage) -> list[Any]:
 
 def inherit(state: TrainState, carried: TrainState | None, stage: Stage) -> TrainState:
     """Take parameters and statistics of groups that the stage before had too,
-    ``stage.fresh`` excepted."""
+    ``stage.fresh`` excepted, and no statistics that this stage has no use for."""
     if carried is None:
         return state
     params, mutables = dict(state.params), dict(state.mutables)
     for group in (params.keys() & carried.params.keys()) - set(stage.fresh):
         params[group] = carried.params[group]
-        mutables[group] = {**mutables[group], **carried.mutables[group]}
+        given = carried.mutables[group]
+        mutables[group] = {k: given.get(k, own) for k, own in mutables[group].items()}
 
     def begin(params: Params) -> tuple[Params, Params]:
         opt = {g: tx.init(params[g]) for g, tx in stage.transformations().items()}

@@ -95,6 +95,27 @@ def test_second_stage_starts_from_the_first(finished, tmp_path):
     )
 
 
+def test_a_frozen_vae_comes_without_what_its_training_needed():
+    """What a stage begins with is what its checkpoints are restored to: power-iteration
+    vectors of the stage before would make them another model's."""
+    config = tiny.config()
+    for part in (config.stages.lsgm.optimizers, config.stages.lsgm.regularization):
+        del part["vae"]
+    made = experiment.described(config)
+    first, second = made.stages["vae"], made.stages["lsgm"]
+
+    def begin(stage):
+        return train.initial_state(stage, made.vae, jax.random.key(0))
+
+    found = jax.eval_shape(lambda: train.inherit(begin(second), begin(first), second))
+    expected = train.abstract_state(second, made.vae, "lsgm")
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    spectral = [
+        jax.eval_shape(lambda s=s: begin(s)).mutables["vae"] for s in (first, second)
+    ]
+    assert "spectral" in spectral[0] and "spectral" not in spectral[1]
+
+
 def test_dropped_channels_stay_dropped(tmp_path, monkeypatch):
     """A stage that goes on has them from its checkpoint, and doesn't look again."""
     config, workdir = tiny.config(), tmp_path / "dropped"
