@@ -49,7 +49,7 @@ def _line(flag: flags.Flag) -> str:
     elif flag.default is None or flag.default == []:
         what = ""
     else:
-        what = f"(default: {flag.default_as_str.strip(QUOTES)})"
+        what = f"(default: {str(flag.default_as_str).strip(QUOTES)})"
     said = " ".join((flag.help or "").split()).removesuffix(REPEATED)
     text = f"--{name}  {said} {what}".rstrip()
     return textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent=" " * 6)

@@ -48,8 +48,9 @@ class ConfigError(ValueError):
         return type(self), self._given
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """A sentence that lists ``names`` and guesses which one ``name`` meant."""
+def nearest(name: object, names: Iterable[object]) -> str:
+    """A sentence that lists ``names`` and guesses which one ``name``, whatever was
+    given, meant."""
     names = sorted(map(str, names))
     close = difflib.get_close_matches(str(name), names, n=1)
     guess = f"; did you mean {close[0]!r}?" if close else ""

@@ -306,3 +306,9 @@ def test_a_placeholder_without_value_is_named():
         build(config)
     config.shape.side = 2.0
     assert build(config).shape.side == 2.0
+
+
+def test_what_is_no_text_is_refused_where_one_of_several_words_is_expected():
+    spec = dict(target="lsgm.data.images:Images", binarize=())
+    with pytest.raises(ConfigError, match=r"binarize = \(\): allowed are dynamic, n"):
+        check(spec)
