@@ -1,0 +1,26 @@
+"""WordNet's definitions, windowed decoder, in about 40 minutes on two CPU cores.
+
+    python -m experiments.train --config=configs/text/glosses.py --workdir=runs/glosses
+    python -m experiments.evaluate --checkpoint=runs/glosses
+
+64 places of 32 symbols; latents 16 x 16; each symbol sees the latents and the 4 symbols
+before it. Reached: see docs/text.md.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import pieces
+from configs.text import recipe
+
+
+def get_config(arg: str = "full") -> ConfigDict:
+    """The run; ``smoke`` takes two steps a stage."""
+    smoke = pieces.variant(arg, "full", "smoke") == "smoke"
+    return recipe.text_run(
+        smoke,
+        source=recipe.GLOSSES,
+        alphabet=recipe.GLOSSES_ALPHABET,
+        length=64,
+        context=4,
+        steps=(4000, 4000),
+    )
