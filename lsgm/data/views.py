@@ -141,9 +141,10 @@ class TextView:
 
     def decode(self, codes: UInt8[np.ndarray, "n h w c"]) -> list[str]:
         """Texts of codes, each up to its end."""
-        characters = np.array(["\0", *self.alphabet])
-        rows = characters[codes.reshape(len(codes), -1)]
-        return ["".join(row).partition("\0")[0] for row in rows]
+        characters = ["\0", *self.alphabet]
+        rows = codes.reshape(len(codes), -1).tolist()
+        texts = ("".join([characters[code] for code in row]) for row in rows)
+        return [text.partition("\0")[0] for text in texts]
 
     def _codes(self, shown: Shown) -> np.ndarray:
         return np.rint(np.asarray(shown) * len(self.alphabet)).astype(np.uint8)

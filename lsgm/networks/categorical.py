@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 
 from lsgm import numerics
-from lsgm.typing import Array, Image, Latents
+from lsgm.typing import Array, Float, Image, Latents
 
 
 class OneHotInput(nn.Module):
@@ -61,6 +61,6 @@ class OneHotInput(nn.Module):
         """As ``ConvVAE``."""
         return self.inner.decode(z, train=train)
 
-    def _one_hot(self, x: Image) -> Image:
+    def _one_hot(self, x: Image) -> Float[Array, "b h w d"]:
         codes = numerics.to_codes(x, self.num_classes - 1)
         return jax.nn.one_hot(codes, self.num_classes).reshape(*x.shape[:3], -1)

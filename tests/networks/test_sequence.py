@@ -125,7 +125,10 @@ def test_score_network():
     run = jax.jit(functools.partial(network.apply, train=False))
     out = run(variables, u, t)
     assert out.shape == u.shape and 0 < np.abs(out).max() < 0.02
-    trained = jax.tree.map(lambda v: v + 0.1, variables)
+    rng = np.random.default_rng(0)
+    trained = jax.tree.map(
+        lambda v: v + jnp.asarray(0.3 * rng.normal(size=v.shape), v.dtype), variables
+    )
     moved = run(trained, u.at[:, 0].add(1.0), t) - run(trained, u, t)
     assert (np.abs(moved[:, -1]) > 1e-6).any()
     assert (np.abs(run(trained, u, t + 0.1) - run(trained, u, t)) > 1e-6).any()
