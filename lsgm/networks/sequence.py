@@ -22,7 +22,7 @@ from lsgm.networks.posterior import draw_posterior
 from lsgm.networks.sequence_layers import Double, Halve, Placed, SequenceBlock
 from lsgm.typing import Array, Float, Image, Int, Latents
 
-COUNTED = ("num_outputs", "width", "halvings", "latent_channels", "head_width")
+COUNTED = ("num_outputs", "width", "latent_channels", "head_width")
 
 
 class SequenceVAE(nn.Module):
@@ -31,7 +31,7 @@ class SequenceVAE(nn.Module):
     Attributes:
       num_outputs: K, the number of classes.
       width: features of a place.
-      halvings: how often places are halved on the way to the latents.
+      halvings: how often places are halved on the way to the latents; 0 for tables.
       latent_channels: latents at each remaining place.
       context: k of Eq. (1), symbols that a symbol's distribution sees before it.
       head_width: hidden features of the head of a decoder with context.
@@ -52,8 +52,9 @@ class SequenceVAE(nn.Module):
         for name in COUNTED:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: must be >= 1")
-        if self.context < 0:
-            raise ValueError(f"context = {self.context}: must be >= 0")
+        for name in ("halvings", "context"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} = {getattr(self, name)}: must be >= 0")
         if self.log_std_clamp <= 0:
             raise ValueError(f"log_std_clamp = {self.log_std_clamp}: must be > 0")
         super().__post_init__()

@@ -43,6 +43,23 @@ def test_contract_of_the_factorised_decoder():
     np.testing.assert_allclose(difference, 0.5 * noise[0] ** 2, atol=1e-5)
 
 
+def test_a_row_of_a_table_is_not_halved():
+    """Three columns with three, three and two classes."""
+    runs = ((2, 3), (1, 2))
+    vae = VAE(
+        network=SequenceVAE(**FIELDS | dict(num_outputs=3, halvings=0)),
+        likelihood=CategoricalLikelihood(num_classes=3, allowed=runs),
+        data_shape=(3, 1, 1),
+    )
+    assert vae.prior_shape == (3, 1, 3)
+    params, mutables = vae.init(jax.random.key(0))
+    drawn = vae.generate(params, mutables, (jnp.zeros((50, 3, 1, 3)),)).sample(
+        jax.random.key(1)
+    )
+    highest = np.asarray(drawn)[..., 0, 0].max(0)
+    np.testing.assert_allclose(highest, [1, 1, 0])
+
+
 @pytest.mark.parametrize("context", [0, 2])
 def test_every_parameter_matters(context):
     network, variables, x, noise = setup(context=context)
@@ -161,6 +178,7 @@ def test_one_hot_input_forgets_the_order_of_classes():
     [
         (dict(width=0), "width = 0"),
         (dict(context=-1), "context = -1"),
+        (dict(halvings=-1), "halvings = -1"),
         (dict(log_std_clamp=0.0), "log_std_clamp"),
     ],
 )
