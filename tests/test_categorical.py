@@ -9,6 +9,7 @@ import pytest
 
 from lsgm import numerics
 from lsgm.categorical import CategoricalLikelihood, Sequential, to_x
+from lsgm.distributions import BernoulliLikelihood
 
 K, N = 5, 3
 EVERY = np.array(list(itertools.product(range(K), repeat=N)))
@@ -176,3 +177,12 @@ def test_runs_of_another_length_are_refused():
     likelihood = CategoricalLikelihood(num_classes=4, allowed=((3, 2),))
     with pytest.raises(ValueError, match="3 places, and the data have 4"):
         likelihood.distribution(jnp.zeros((1, 4, 1, 4)))
+
+
+def test_two_classes_are_a_bernoulli():
+    logit = logits(2, 3, 3, 1)
+    x = 2.0 * jax.random.bernoulli(jax.random.key(1), 0.5, logit.shape) - 1.0
+    out = jnp.concatenate([jnp.zeros_like(logit), logit], -1)
+    found = CategoricalLikelihood(num_classes=2).distribution(out).log_prob(x)
+    expected = BernoulliLikelihood().distribution(logit).log_prob(x)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
