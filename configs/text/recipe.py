@@ -23,6 +23,7 @@ def text_run(
     context: int,
     steps: tuple[int, int],
     coeff_max: float = 0.3,
+    annealed: float = 0.5,
     num_texts: int = 1000,
 ) -> ConfigDict:
     """Both stages; in a smoke test two steps each, of a tiny model.
@@ -33,6 +34,7 @@ def text_run(
       context: symbols that the decoder sees before a place; 0 for none.
       steps: of the first and the second stage.
       coeff_max: KL coefficient that the first stage ends with.
+      annealed: portion of the first stage in which it grows.
       num_texts: samples that are measured, and held-out texts beside them.
     """
     vae_steps, prior_steps = steps
@@ -53,7 +55,7 @@ def text_run(
                 eval_every=vae_steps // 2,
                 optimizers=dict(vae=_adam(1e-3, vae_steps, 5.0)),
                 kl=pieces.annealing(
-                    vae_steps, 0.5, coeff_min=0.02, coeff_max=coeff_max
+                    vae_steps, annealed, coeff_min=0.02, coeff_max=coeff_max
                 ),
                 **shared,
             ),
