@@ -22,9 +22,9 @@ def get_config(arg: str = "full") -> ConfigDict:
         alphabet=recipe.GLOSSES_ALPHABET,
         length=64,
         context=4,
-        steps=(2000, 1500),
-        # A cheaper KL teaches the decoder to read all from the latents, and nothing
-        # from the symbols before a place.
-        coeff_max=0.6,
+        steps=(1600, 1300),
+        # A cheap KL teaches the decoder to read all from the latents, and nothing from
+        # the symbols before a place.
+        coeff_max=1.0,
         annealed=0.1,
     )
