@@ -53,7 +53,7 @@ def text_run(
                 num_steps=vae_steps,
                 sample_every=vae_steps // 2,
                 eval_every=vae_steps // 2,
-                optimizers=dict(vae=_adam(1e-3, vae_steps, 5.0)),
+                optimizers=dict(vae=_adam(3e-3, vae_steps, 100.0)),
                 kl=pieces.annealing(
                     vae_steps, annealed, coeff_min=0.02, coeff_max=coeff_max
                 ),
@@ -66,7 +66,7 @@ def text_run(
                 sample_every=prior_steps // 2,
                 eval_every=prior_steps // 2,
                 optimizers=dict(
-                    vae=_adam(5e-4, prior_steps, 5.0),
+                    vae=_adam(1e-3, prior_steps, 100.0),
                     prior=_adam(1e-3, prior_steps, 1.0),
                 ),
                 kl=pieces.annealing(prior_steps, 0.2, coeff_min=coeff_max),

@@ -90,7 +90,9 @@ class SequenceVAE(nn.Module):
             self.hidden = _dense(self.head_width)
             # E_j of Eq. (1), for all j in one table; code K stands before the start.
             rows = self.context * (self.num_outputs + 1)
-            self.before = nn.Embed(rows, self.head_width)
+            # Codes start as loud as the features: smaller ones are learned slowly.
+            init = nn.initializers.normal(1.0)
+            self.before = nn.Embed(rows, self.head_width, embedding_init=init)
         self.logits = _dense(self.num_outputs)
 
     def __call__(
