@@ -27,4 +27,6 @@ def get_config(arg: str = "full") -> ConfigDict:
         # symbols before a place; with the whole KL it ignores the latents.
         coeff_max=0.5,
         annealed=0.1,
+        rates=(3e-3, 1e-3),
+        clip_norm=100.0,
     )

@@ -24,6 +24,8 @@ def text_run(
     steps: tuple[int, int],
     coeff_max: float = 0.3,
     annealed: float = 0.5,
+    rates: tuple[float, float] = (1e-3, 5e-4),
+    clip_norm: float = 5.0,
     num_texts: int = 1000,
 ) -> ConfigDict:
     """Both stages; in a smoke test two steps each, of a tiny model.
@@ -35,6 +37,8 @@ def text_run(
       steps: of the first and the second stage.
       coeff_max: KL coefficient that the first stage ends with.
       annealed: portion of the first stage in which it grows.
+      rates: learning rates of the VAE in the first and the second stage.
+      clip_norm: of its gradients.
       num_texts: samples that are measured, and held-out texts beside them.
     """
     vae_steps, prior_steps = steps
@@ -53,7 +57,7 @@ def text_run(
                 num_steps=vae_steps,
                 sample_every=vae_steps // 2,
                 eval_every=vae_steps // 2,
-                optimizers=dict(vae=_adam(3e-3, vae_steps, 100.0)),
+                optimizers=dict(vae=_adam(rates[0], vae_steps, clip_norm)),
                 kl=pieces.annealing(
                     vae_steps, annealed, coeff_min=0.02, coeff_max=coeff_max
                 ),
@@ -66,7 +70,7 @@ def text_run(
                 sample_every=prior_steps // 2,
                 eval_every=prior_steps // 2,
                 optimizers=dict(
-                    vae=_adam(1e-3, prior_steps, 100.0),
+                    vae=_adam(rates[1], prior_steps, clip_norm),
                     prior=_adam(1e-3, prior_steps, 1.0),
                 ),
                 kl=pieces.annealing(prior_steps, 0.2, coeff_min=coeff_max),
