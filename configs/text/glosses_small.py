@@ -5,7 +5,8 @@
     python -m experiments.evaluate --checkpoint=runs/glosses_small
 
 As ``glosses``, but symbols are independent given the latents: all spelling stands in
-them, and the prior has to know it. Reached: see docs/text.md.
+them, and the prior has to know it. Reached, seed 0: bound of 92.8
+nats, 3.52 bits per character, on the test texts (docs/text.md).
 """
 
 from ml_collections import ConfigDict
