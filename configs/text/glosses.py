@@ -4,8 +4,8 @@
     python -m experiments.evaluate --checkpoint=runs/glosses
 
 64 places of 32 symbols; latents 16 x 16; each symbol sees the latents and the 4 symbols
-before it. Reached, seed 0: bound of 72.5 nats, 2.75 bits per
-character, on the test texts (docs/text.md).
+before it. Reached, seed 0: bound of 72.5 nats, 2.75 bits per character, on the
+test texts (docs/text.md).
 """
 
 from ml_collections import ConfigDict
