@@ -181,7 +181,8 @@ def test_runs_of_another_length_are_refused():
 
 def test_two_classes_are_a_bernoulli():
     logit = logits(2, 3, 3, 1)
-    x = 2.0 * jax.random.bernoulli(jax.random.key(1), 0.5, logit.shape) - 1.0
+    on = jax.random.bernoulli(jax.random.key(1), 0.5, logit.shape)
+    x = 2.0 * on.astype(jnp.float32) - 1.0
     out = jnp.concatenate([jnp.zeros_like(logit), logit], -1)
     found = CategoricalLikelihood(num_classes=2).distribution(out).log_prob(x)
     expected = BernoulliLikelihood().distribution(logit).log_prob(x)
