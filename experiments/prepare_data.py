@@ -70,9 +70,7 @@ KINDS = {
     "tfrecord": TFRecord,
     "zip": ImageZip,
 }
-_FROM = flags.DEFINE_enum(
-    "from", None, [*KINDS, *text_data.KINDS], "What the files are."
-)
+_FROM = flags.DEFINE_enum("from", None, [*KINDS, *text_data.KINDS], "The files' kind.")
 _ROOT = flags.DEFINE_string("root", None, "Folder, or file.")
 _NAME = flags.DEFINE_string("name", None, "Name of the TFDS set.", required=True)
 _VERSION = flags.DEFINE_string("version", "1.0.0", "Version of the TFDS set.")
