@@ -12,6 +12,9 @@
     # StackedMNIST: three digits in three colours, 120,000 of them, padded to 32x32
     python -m experiments.prepare_data --from=idx --root=DIR --name=stacked_mnist \\
         --stack_passes=2 --stack_pad=2
+    # lines of a file as texts
+    python -m experiments.prepare_data --from=text --root=names.txt --name=names \\
+        --hold_out=validation=5%,test=5%
     # is a prepared set still what was prepared?
     python -m experiments.prepare_data --verify --name=emoji64
 
@@ -32,12 +35,13 @@ from typing import Any, get_args
 import numpy as np
 from absl import app, flags, logging
 
+from experiments import text_data
 from experiments.flag_errors import parse_flags
 from lsgm.arrays import read_arrays
 from lsgm.config import nearest
 from lsgm.data.errors import DataError
 from lsgm.data.fit import Filter, Fit
-from lsgm.data.preparation import manifest
+from lsgm.data.preparation import manifest, text_lines
 from lsgm.data.preparation.lists import read_list
 from lsgm.data.preparation.prepare import Unreadable, prepare
 from lsgm.data.preparation.split import first, hold_out, listed
@@ -66,7 +70,7 @@ KINDS = {
     "tfrecord": TFRecord,
     "zip": ImageZip,
 }
-_FROM = flags.DEFINE_enum("from", None, [*KINDS], "What the files are.")
+_FROM = flags.DEFINE_enum("from", None, [*KINDS, *text_data.KINDS], "The files' kind.")
 _ROOT = flags.DEFINE_string("root", None, "Folder, or file.")
 _NAME = flags.DEFINE_string("name", None, "Name of the TFDS set.", required=True)
 _VERSION = flags.DEFINE_string("version", "1.0.0", "Version of the TFDS set.")
@@ -148,8 +152,7 @@ def main(argv: list[str]) -> None:
         if _VERIFY.value:
             _verify()
         else:
-            folder = pathlib.Path(_DATA_DIR.value).expanduser() / _NAME.value
-            with lock_file(folder / f"{_VERSION.value}.lock"):
+            with lock_file(_folder().with_name(f"{_VERSION.value}.lock")):
                 _prepare()
     except DataError as error:
         sys.exit(f"error: {_flag(error)} = {error.value!r}: {_in_flags(error.reason)}")
@@ -180,6 +183,11 @@ def _in_flags(reason: str) -> str:
 
 
 def _prepare() -> None:
+    kind, root = flags.FLAGS["from"].value, _ROOT.value
+    if kind in text_data.KINDS and root is not None:
+        fractions = _numbers(_HOLD_OUT, _fraction)
+        text_data.prepare(kind, pathlib.Path(root).expanduser(), _folder(), fractions)
+        return
     source, splits = _splits()
     unreadable: Any = _UNREADABLE.value
     notes = source_notes(source)
@@ -211,13 +219,17 @@ def _prepare() -> None:
 
 
 def _verify() -> None:
-    folder = pathlib.Path(_DATA_DIR.value).expanduser() / _NAME.value / _VERSION.value
-    wrong = manifest.verify(folder)
-    if wrong:
+    folder = _folder()
+    kind = text_lines if (folder / "train.txt").exists() else manifest
+    if wrong := kind.verify(folder):
         raise ValueError(f"{folder}: {'; '.join(wrong)}")
     about = json.loads((folder / manifest.RECORD).read_text())
     for split, found in about["splits"].items():
-        print(f"{split}: {found['num_examples']:,} images, as prepared")
+        print(f"{split}: {found['num_examples']:,} examples, as prepared")
+
+
+def _folder() -> pathlib.Path:
+    return pathlib.Path(_DATA_DIR.value).expanduser() / _NAME.value / _VERSION.value
 
 
 def _splits() -> tuple[Source, Mapping[str, Examples]]:

@@ -1,7 +1,7 @@
 """A VAE and its prior as one generative model: initialise, sample, reconstruct."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 
@@ -16,7 +16,7 @@ class Generated(NamedTuple):
     """Images from noise.
 
     Attributes:
-      images: mean of the decoder's distribution in [0, 1], [b h w c].
+      images: mean of the decoder's distribution, or a draw, in [0, 1], [b h w c].
       z0: the prior's latents, [b h w c].
       nfe: calls of the prior's network per sample, int32 scalar; the decoder's
         one call is not among them.
@@ -77,6 +77,7 @@ class LatentModel:
         num_path: int = 0,
         batch_statistics: bool = False,
         cond: Array | None = None,
+        decoded: Literal["mean", "sample"] = "mean",
     ) -> Generated:
         """Draw noise, solve the prior's reverse process, decode once.
 
@@ -88,8 +89,9 @@ class LatentModel:
             generated batch instead of its running averages, as the published
             CelebA-HQ evaluation does.
           cond: labels to sample of, int32 [num].
+          decoded: the mean of p(x|z), or a draw from it; along the way the mean.
         """
-        prior_key, rest_key = jax.random.split(key)
+        prior_key, rest_key, draw_key = jax.random.split(key, 3)
         drawn = self.prior.sample(
             params,
             mutables,
@@ -101,13 +103,14 @@ class LatentModel:
         )
         rest = self.rest_latents(rest_key, num, temperature)
 
-        def decode(z0: Array) -> Image:
+        def decode(z0: Array, key: PRNGKey | None = None) -> Image:
             return self.decode(
-                params, mutables, z0, rest, batch_statistics=batch_statistics
+                params, mutables, z0, rest, batch_statistics=batch_statistics, key=key
             )
 
         path = None if drawn.path is None else jax.lax.map(decode, drawn.path)
-        return Generated(decode(drawn.z0), drawn.z0, drawn.nfe, path)
+        images = decode(drawn.z0, draw_key if decoded == "sample" else None)
+        return Generated(images, drawn.z0, drawn.nfe, path)
 
     def rest_latents(
         self, key: PRNGKey, num: int, temperature: float = 1.0
@@ -128,15 +131,18 @@ class LatentModel:
         rest: tuple[Array, ...] = (),
         *,
         batch_statistics: bool = False,
+        key: PRNGKey | None = None,
     ) -> Image:
-        """Latents to the mean of p(x|z), shown as data are: images in [0, 1]."""
+        """Latents to the mean of p(x|z), or with a ``key`` to a draw from it, shown as
+        data are: images in [0, 1]."""
         distribution = self.vae.generate(
             params["vae"],
             mutables["vae"],
             self.vae.merge(z0, rest),
             batch_statistics=batch_statistics,
         )
-        return self.vae.likelihood.shown(distribution.mean())
+        x = distribution.mean() if key is None else distribution.sample(key)
+        return self.vae.likelihood.shown(x)
 
     def reconstruct(
         self, params: Params, mutables: Params, key: PRNGKey, x: Image
@@ -146,4 +152,5 @@ class LatentModel:
         inferred = self.vae.infer(
             params["vae"], mutables["vae"], x, self.vae.draw(keys), train=False
         )
-        return self.vae.likelihood.shown(self.vae.likelihood_of(inferred.out).mean())
+        distribution = self.vae.reconstruct(params["vae"], mutables["vae"], inferred)
+        return self.vae.likelihood.shown(distribution.mean())

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lsgm.typing import Array, Float, PerExample, PRNGKey, PRNGKeys
+from lsgm.typing import Array, Float, Image, Int, PerExample, PRNGKey, PRNGKeys
 
 
 def expand_to(v: Float[Array, " b"], u: Float[Array, " b *d"]) -> Array:
@@ -28,6 +28,20 @@ def sum_per_example(u: Float[Array, " b *d"]) -> PerExample:
 def soft_clamp(x: Array, limit: float) -> Array:
     """limit * tanh(x / limit): x near 0, never beyond the limit."""
     return limit * jnp.tanh(x / limit)
+
+
+def to_codes(x: Image, max_level: int) -> Int[Array, "b h w c"]:
+    """The whole numbers k = 0 .. M that stand at x = 2k/M - 1; exact in fp32 for every
+    M <= 255."""
+    return jnp.rint(0.5 * max_level * (x + 1)).astype(jnp.int32)
+
+
+def previous(codes: Int[Array, "b n"], num: int, start: int) -> Int[Array, "b n {num}"]:
+    """The ``num`` codes before each place, the nearest last; ``start`` stands before
+    the first place."""
+    padded = jnp.pad(codes, ((0, 0), (num, 0)), constant_values=start)
+    places = np.arange(codes.shape[1])[:, None] + np.arange(num)[None]
+    return padded[:, places]
 
 
 @jax.custom_jvp

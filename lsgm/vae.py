@@ -11,6 +11,7 @@ variables and changes none, so densities stay. All other scales keep N(0, I).
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from lsgm import numerics
+from lsgm.categorical import Sequential
 from lsgm.distributions import Likelihood
 from lsgm.networks.identity import Identity
 from lsgm.networks.initialize import initialize
@@ -114,6 +116,11 @@ class VAE:
     def _padded_shape(self) -> tuple[int, int, int]:
         h, w, c = self.data_shape
         return h + 2 * self.padding, w + 2 * self.padding, c
+
+    @property
+    def _context(self) -> int:
+        """How many symbols before a place its distribution depends on."""
+        return getattr(self.network, "context", 0)
 
     @property
     def latent_shapes(self) -> tuple[tuple[tuple[int, int, int], ...], ...]:
@@ -229,7 +236,8 @@ class VAE:
         return Encoded(self.join(z), self.join(log_q))
 
     def likelihood_of(self, out: Array) -> Any:
-        """p(x|z) of the unpadded image, from ``Inferred.out``."""
+        """p(x|z) of the unpadded image, from ``Inferred.out``. A network with a
+        context has seen x for it: it is then for ``log_prob(x)`` alone."""
         return self.likelihood.distribution(out)
 
     def generate(
@@ -246,13 +254,26 @@ class VAE:
           batch_statistics: normalise with the statistics of this batch instead of
             the running ones, which stay as they are.
         """
+        variables = {"params": params, BATCH_STATS: mutables[BATCH_STATS]}
         out: Any = self.network.apply(
-            {"params": params, BATCH_STATS: mutables[BATCH_STATS]},
-            z,
-            train=batch_statistics,
-            method="decode",
+            variables, z, train=batch_statistics, method="decode"
         )
-        return self.likelihood_of(self._inner(out))
+        if not self._context:
+            return self.likelihood_of(self._inner(out))
+        likelihood: Any = self.likelihood
+        head: Any = functools.partial(self.network.apply, variables, method="head")
+        return Sequential(
+            features=out[:, :, 0],
+            head=head,
+            context=self._context,
+            likelihood=likelihood,
+        )
+
+    def reconstruct(self, params: Params, mutables: Params, inferred: Inferred) -> Any:
+        """p(x|z) of latents that ``infer`` has drawn, from them alone."""
+        if self._context:
+            return self.generate(params, mutables, inferred.z)
+        return self.likelihood_of(inferred.out)
 
     def decoder_statistics(
         self, params: Params, mutables: Params, z: Latents

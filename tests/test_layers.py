@@ -35,6 +35,7 @@ LEVELS = {
     "lsgm.samplers": 3,
     "lsgm.networks": 3,
     "lsgm.data_space": 3,
+    "lsgm.categorical": 3,
     "lsgm.vae": 4,
     "lsgm.priors": 4,
     "lsgm.model": 5,

@@ -232,6 +232,11 @@ class Data(abc.ABC):
         """Where the distribution is known to have its modes; None where it is not."""
         return None
 
+    @property
+    def max_level(self) -> int | None:
+        """The highest level; None for real numbers."""
+        return None if self.num_bits is None else 2**self.num_bits - 1
+
     def units(self, batch: Batch) -> Float[np.ndarray, " b"]:
         """How many units each example has; here its dimensions."""
         num = len(next(iter(batch.values())))

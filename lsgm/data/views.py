@@ -8,7 +8,7 @@ import dataclasses
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from lsgm.reports import plots
 from lsgm.reports.plots import Picture
@@ -106,3 +106,45 @@ class PlaneView:
             for x, y in places[inside]:
                 picture[y : y + DOT, x : x + DOT] = colour
         return picture
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextView:
+    """Texts in lines.
+
+    Attributes:
+      alphabet: its character i has code i + 1; code 0 ends a text.
+    """
+
+    alphabet: str
+
+    def picture(self, shown: Shown, columns: int | None = None) -> Picture:
+        del columns
+        return plots.lines(self.texts(shown))
+
+    def pairs(self, real: Shown, decoded: Shown) -> Picture:
+        """Each text, and below it its reconstruction."""
+        both = zip(self.texts(real), self.texts(decoded), strict=True)
+        return plots.lines([line for one, two in both for line in (one, two, "")][:-1])
+
+    def path(self, path: ShownPath) -> Picture:
+        """Each sample's times one below the other, noise first."""
+        by_time = [self.texts(shown) for shown in path]
+        samples = zip(*by_time, strict=True)
+        return plots.lines([line for lines in samples for line in (*lines, "")][:-1])
+
+    def texts(self, shown: Shown) -> list[str]:
+        return self.decode(self._codes(shown))
+
+    def arrays(self, shown: Shown) -> dict[str, np.ndarray]:
+        return {"codes": self._codes(shown).reshape(len(shown), -1)}
+
+    def decode(self, codes: UInt8[np.ndarray, "n h w c"]) -> list[str]:
+        """Texts of codes, each up to its end."""
+        characters = ["\0", *self.alphabet]
+        rows = codes.reshape(len(codes), -1).tolist()
+        texts = ("".join([characters[code] for code in row]) for row in rows)
+        return [text.partition("\0")[0] for text in texts]
+
+    def _codes(self, shown: Shown) -> np.ndarray:
+        return np.rint(np.asarray(shown) * len(self.alphabet)).astype(np.uint8)

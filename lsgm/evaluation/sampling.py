@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -42,11 +42,15 @@ def sample_fn(
     temperature: float = 1.0,
     batch_statistics: bool = False,
     num_path: int = 0,
+    decoded: Literal["mean", "sample"] = "mean",
 ) -> Sample:
     """Compiled ``(params, mutables, key) -> Generated`` of ``batch_size`` samples.
 
     An adaptive sampler controls its steps for a batch as a whole, so samples and
     calls depend on ``batch_size``; a report has to name it.
+
+    Args:
+      decoded: the mean of the decoder's distribution, or a draw from it.
     """
 
     def sample(params: Params, mutables: Params, key: PRNGKey) -> Generated:
@@ -58,6 +62,7 @@ def sample_fn(
             temperature=temperature,
             batch_statistics=batch_statistics,
             num_path=num_path,
+            decoded=decoded,
         )
 
     return jax.jit(sample)

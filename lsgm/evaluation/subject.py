@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -114,9 +114,14 @@ class EvaluationRun:
         }
 
     def draw(
-        self, num: int, batch_size: int, num_path: int = 0
+        self,
+        num: int,
+        batch_size: int,
+        num_path: int = 0,
+        decoded: Literal["mean", "sample"] = "mean",
     ) -> Iterator[sampling.Drawn]:
-        """Samples as the settings say, batch by batch."""
+        """Samples as the settings say, batch by batch: means of the decoder's
+        distribution, or draws from it for the same latents."""
         generator, settings = self.generator, self.subject.settings
         sample = sampling.sample_fn(
             generator.model,
@@ -124,6 +129,7 @@ class EvaluationRun:
             temperature=settings.temperature,
             batch_statistics=settings.batch_statistics,
             num_path=num_path,
+            decoded=decoded,
         )
         own = generator.params, generator.mutables
         return sampling.batches(sample, *own, num, stream(self.seed, Use.SAMPLES))

@@ -32,6 +32,7 @@ from PIL import Image as PILImage
 from lsgm.data.views import View
 from lsgm.files import write_file
 from lsgm.model import LatentModel
+from lsgm.reports.plots import GROUND
 from lsgm.samplers.base import require_finite
 from lsgm.samplers.probability_flow import ProbabilityFlow, velocity
 from lsgm.sdes.base import SDE
@@ -213,8 +214,14 @@ def _noise(
 def save_gif(
     path: pathlib.Path, frames: Any, view: View, seconds_per_frame: float = 0.1
 ) -> None:
-    """Frames [k n h w c] as a GIF that repeats, n examples in a picture."""
+    """Frames [k n h w c] as a GIF that repeats, n examples in a picture; pictures of
+    unequal sizes, as texts have, are filled up."""
     grids = [view.picture(np.asarray(frame)) for frame in frames]
+    size = np.max([g.shape for g in grids], axis=0)
+    grids = [
+        np.pad(g, [(0, n) for n in size - g.shape], constant_values=GROUND)
+        for g in grids
+    ]
     first, *others = (PILImage.fromarray(g.squeeze()) for g in grids)
     file = io.BytesIO()
     milliseconds = round(1000 * seconds_per_frame)

@@ -1,4 +1,4 @@
-"""Images laid out in grids, strips and pairs, and written as PNG.
+"""Images laid out in grids, strips and pairs, lines of text, all written as PNG.
 
 Images come as floats in [0, 1] or as bytes, one or three channels. Small ones are
 enlarged by a whole factor, each pixel becoming a square, so that nothing is
@@ -8,10 +8,11 @@ invented between pixels.
 import io
 import math
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from lsgm.files import write_file
 from lsgm.typing import Array
@@ -23,6 +24,7 @@ Picture = UInt8[np.ndarray, "height width colours"]
 PADDING = 2
 GROUND = 255
 MIN_TILE = 56
+FONT_SIZE, LINE_HEIGHT, MARGIN = 13, 18, 6
 
 
 def grid(images: Images, columns: int | None = None) -> Picture:
@@ -71,6 +73,21 @@ def strip(path: Strip) -> Picture:
     steps = to_bytes(path)
     rows = np.moveaxis(steps, 0, 1)
     return grid(rows.reshape(-1, *steps.shape[2:]), len(steps))
+
+
+def lines(texts: Sequence[str]) -> Picture:
+    """Lines of text in a font of one width; what it has no sign for is a box."""
+    import matplotlib
+
+    fonts = pathlib.Path(matplotlib.get_data_path(), "fonts", "ttf")
+    font = ImageFont.truetype(str(fonts / "DejaVuSansMono.ttf"), FONT_SIZE)
+    width = math.ceil(max((font.getlength(text) for text in texts), default=0))
+    size = width + 2 * MARGIN, LINE_HEIGHT * len(texts) + 2 * MARGIN
+    picture = Image.new("L", size, GROUND)
+    draw = ImageDraw.Draw(picture)
+    for i, text in enumerate(texts):
+        draw.text((MARGIN, MARGIN + i * LINE_HEIGHT), text, fill=0, font=font)
+    return np.asarray(picture)[..., None]
 
 
 def to_bytes(images: Images | Strip) -> UInt8[np.ndarray, "..."]:

@@ -166,6 +166,17 @@ def _check_data_shape(experiment: Experiment) -> None:
             data.num_bits,
             f"must equal vae.likelihood.num_bits, {vae.likelihood.num_bits}",
         )
+    if data.max_level is not None and data.max_level != vae.likelihood.max_level:
+        raise ConfigError(
+            "vae.likelihood",
+            type(vae.likelihood).__name__,
+            f"has levels 0 .. {vae.likelihood.max_level}, and config.data has 0 .. "
+            f"{data.max_level}",
+        )
+    ours, theirs = (getattr(piece, "allowed", ()) for piece in (data, vae.likelihood))
+    if ours != theirs:
+        message = f"must equal data.allowed, {ours}"
+        raise ConfigError("vae.likelihood.allowed", theirs, message)
 
 
 @contextlib.contextmanager

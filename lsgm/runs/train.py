@@ -280,8 +280,8 @@ def _warn_of_outcome(experiment: Experiment, folder: pathlib.Path) -> None:
     """Say loudly where a stage ended worse than it began, or than no model."""
     if jax.process_index() != 0:
         return
-    bits, size = experiment.data.num_bits, math.prod(experiment.data.data_shape)
-    uniform = size * bits * math.log(2) if bits else None
+    top, size = experiment.data.max_level, math.prod(experiment.data.data_shape)
+    uniform = None if top is None else size * math.log(top + 1)
     for fault in judge_outcome(read_records(folder / METRICS), uniform):
         warn(f"{folder}: {fault}. Look at the learning rates and at {METRICS}.")
 

@@ -286,7 +286,7 @@ def test_command_in_order_with_progress_and_verified(archive, tmp_path):
     flat = ImageZip(root=str(archive), flat=True).open("train")
     assert found == {flat[i]["image"].tobytes() for i in range(50, 60)}
     good = run("--verify", *where)
-    assert good.returncode == 0 and "train: 50 images, as prepared" in good.stdout
+    assert good.returncode == 0 and "train: 50 examples, as prepared" in good.stdout
     (folder / manifest.PREVIEW).write_bytes(b"")
     bad = run("--verify", *where)
     assert bad.returncode == 1 and "preview.png has changed" in bad.stderr

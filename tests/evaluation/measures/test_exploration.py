@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lsgm.data.views import ImageView
+from lsgm.data.views import ImageView, TextView
 from lsgm.evaluation import walks
 from lsgm.evaluation.measures.exploration import Exploration
 from lsgm.evaluation.settings import Evaluation
@@ -123,6 +123,18 @@ def test_gif_holds_the_frames(tmp_path):
     walks.save_gif(tmp_path / "walk.gif", frames, ImageView())
     with Image.open(tmp_path / "walk.gif") as file:
         assert file.n_frames == 4 and file.info["loop"] == 0
+
+
+def test_gif_of_texts_has_room_for_the_longest(tmp_path):
+    view = TextView(alphabet="ab")
+    codes = np.zeros((3, 1, 6, 1, 1))
+    codes[1, 0, :5] = 1
+    codes[2, 0, :2] = 2
+    walks.save_gif(tmp_path / "walk.gif", codes / 2, view)
+    with Image.open(tmp_path / "walk.gif") as file:
+        assert file.n_frames == 3
+        height, width, _ = view.picture(codes[1] / 2).shape
+        assert file.size == (width, height)
 
 
 @pytest.mark.parametrize(
