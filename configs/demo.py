@@ -34,7 +34,7 @@ def small_vae() -> dict[str, Any]:
 def get_config(arg: str = "full") -> ConfigDict:
     """The demo; ``shipped`` trains 2.5 times as long, and its checkpoint comes with the
     package; ``smoke`` takes two steps a stage."""
-    variant = pieces.variant(arg, "full", "shipped", "smoke")
+    variant = pieces.variant(arg, "full", "smoke", "shipped")
     smoke = variant == "smoke"
     return pieces.laptop_run(
         smoke,

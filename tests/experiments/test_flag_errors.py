@@ -49,7 +49,7 @@ def test_unknown_key_is_named(monkeypatch, override, said):
     [
         ("configs/dmo.py", "does not exist; .* Did you mean 'configs/demo.py'"),
         ("configs", "configs is a folder; name a config file"),
-        ("configs/demo.py:smok", "variant 'smok': allowed are full, shipped, smoke$"),
+        ("configs/demo.py:smok", "variant 'smok': allowed are full, smoke, shipped$"),
         ("configs/resolved.py", "name the file after a colon"),
         ("configs/resolved.py:nowhere.json", "nowhere.json cannot be read"),
         ("configs/resolved.py:/dev/null", "/dev/null cannot be read"),
