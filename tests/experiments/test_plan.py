@@ -45,7 +45,7 @@ def test_figures_are_plain_and_complete():
 def test_every_published_recipe_is_priced():
     root = pathlib.Path(__file__).parents[2] / "configs"
     small = ("__init__", "laptop", "recipe", "small", "twin")
-    apart = ("ablations", "benchmark", "comparisons", "fashion_mnist", "toy2d")
+    apart = ("ablations", "benchmark", "comparisons", "fashion_mnist", "text", "toy2d")
     published = {
         f"{path.parent.name}.{path.stem}"
         for path in root.glob("*/*.py")
