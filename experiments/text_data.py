@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from absl import flags
 
-from lsgm.data.preparation import text_lines, wordnet
+from lsgm.data.preparation import manifest, text_lines, wordnet
 from lsgm.data.preparation.text_lines import Lines
 
 KINDS = ("text", "wordnet")
@@ -52,7 +52,7 @@ def prepare(
     for number, fault in lines.bad[:MOST_SHOWN]:
         print(f"line {number}, left out: {fault}")
     if lines.bad:
-        print(f"{len(lines.bad):,} bad lines: listed in {folder / text_lines.RECORD}")
+        print(f"{len(lines.bad):,} bad lines: listed in {folder / manifest.RECORD}")
     if lines.copies:
         print(f"{lines.copies:,} copies of earlier lines left out")
     for split, part in parts.items():

@@ -30,7 +30,6 @@ from lsgm import numerics
 from lsgm.distributions import Likelihood
 from lsgm.typing import Array, Bool, Float, Image, Int, PRNGKey
 
-MAX_CLASSES = 256
 # Logit of what is not allowed. Not -inf, whose product with 0 is NaN in gradients.
 DISALLOWED = -1e9
 # (features [b m f], previous codes [b m k]) -> logits [b m K].
@@ -52,10 +51,7 @@ class CategoricalLikelihood(Likelihood):
     allowed: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        if not 2 <= self.num_classes <= MAX_CLASSES:
-            raise ValueError(
-                f"num_classes = {self.num_classes}: allowed are 2 to {MAX_CLASSES}"
-            )
+        numerics.check_num_classes(self.num_classes)
         if any(p < 1 or not 1 <= k <= self.num_classes for p, k in self.allowed):
             raise ValueError(
                 f"allowed = {self.allowed}: runs of (places >= 1, classes from 1 to "

@@ -5,6 +5,7 @@ never sees half of it, and a killed process leaves the old one as it was.
 """
 
 import contextlib
+import hashlib
 import json
 import pathlib
 import uuid
@@ -35,6 +36,12 @@ def read_object(path: pathlib.Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and found else None
+
+
+def sha256(path: pathlib.Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

@@ -14,6 +14,8 @@ import numpy as np
 
 from lsgm.typing import Array, Float, Image, Int, PerExample, PRNGKey, PRNGKeys
 
+MAX_CLASSES = 256
+
 
 def expand_to(v: Float[Array, " b"], u: Float[Array, " b *d"]) -> Array:
     """Append axes to a per-example value so that it broadcasts against ``u``."""
@@ -28,6 +30,16 @@ def sum_per_example(u: Float[Array, " b *d"]) -> PerExample:
 def soft_clamp(x: Array, limit: float) -> Array:
     """limit * tanh(x / limit): x near 0, never beyond the limit."""
     return limit * jnp.tanh(x / limit)
+
+
+def check_num_classes(num: int) -> None:
+    """Refuse a number of classes whose codes are no bytes.
+
+    Raises:
+      ValueError: it is not from 2 to 256.
+    """
+    if not 2 <= num <= MAX_CLASSES:
+        raise ValueError(f"num_classes = {num}: allowed are 2 to {MAX_CLASSES}")
 
 
 def to_codes(x: Image, max_level: int) -> Int[Array, "b h w c"]:

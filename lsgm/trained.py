@@ -27,13 +27,15 @@ from lsgm.evaluation.measures.likelihood import (
 )
 from lsgm.evaluation.recalibration import recalibrate
 from lsgm.evaluation.walks import Code, Walker
-from lsgm.model import LatentModel
 from lsgm.runs.restore import Restored, restore
 from lsgm.samplers.base import Sampler
 from lsgm.samplers.flow_solver import FlowSolver
 from lsgm.samplers.probability_flow import ProbabilityFlow
 from lsgm.streams import Use, check_seed, stream
-from lsgm.typing import Array, Batch, Params
+from lsgm.typing import Array, Batch
+
+# How walks are solved.
+FLOW = ProbabilityFlow(rtol=1e-3, atol=1e-3)
 
 
 class LogProb(NamedTuple):
@@ -78,7 +80,11 @@ class TrainedModel:
 
     def __init__(self, restored: Restored):
         self.restored = restored
-        self._recalibrated = functools.cache(self._recalibrate)
+        self._recalibrated = functools.cache(
+            functools.partial(
+                recalibrate, params=restored.params, mutables=restored.mutables
+            )
+        )
         self._sample_fn = functools.cache(sampling.sample_fn)
 
     def __repr__(self) -> str:
@@ -134,8 +140,13 @@ class TrainedModel:
             temperature=used.temperature,
             batch_statistics=used.batch_statistics,
         )
-        how = (used.recalibration_batches, used.batch_size, seed, used.temperature)
-        mutables = self._recalibrated(model, *how)
+        mutables = self._recalibrated(
+            model,
+            num_batches=used.recalibration_batches,
+            batch_size=used.batch_size,
+            seed=seed,
+            temperature=used.temperature,
+        )
         key = stream(seed, Use.SAMPLES)
         return sampling.draw(drawn_from, self.restored.params, mutables, num, key)
 
@@ -176,7 +187,7 @@ class TrainedModel:
         if num < 2:
             raise ValueError(f"num = {num}: must be at least 2")
         first, last = (self._walk.encode(self._data(x)) for x in (a, b))
-        key, t_end = stream(seed, Use.INTERPOLATION), self._flow.t_end
+        key, t_end = stream(seed, Use.INTERPOLATION), FLOW.t_end
         return np.asarray(walks.interpolate(self._walk, first, last, num, t_end, key))
 
     def log_prob(
@@ -220,34 +231,11 @@ class TrainedModel:
         nfe = np.full(num, terms.nfe["cross_entropy"].sum(), np.int32)
         return LogProb(-importance_weighted(terms.nelbo), nfe)
 
-    @property
-    def _flow(self) -> ProbabilityFlow:
-        """How walks are solved."""
-        return ProbabilityFlow(rtol=1e-3, atol=1e-3)
-
     @functools.cached_property
     def _walk(self) -> Walker:
         restored = self.restored
         own = restored.params, restored.mutables
-        return walks.walker(restored.model, *own, self._flow)
-
-    def _recalibrate(
-        self,
-        model: LatentModel,
-        num_batches: int,
-        batch_size: int,
-        seed: int,
-        temperature: float,
-    ) -> Params:
-        return recalibrate(
-            model,
-            self.restored.params,
-            self.restored.mutables,
-            num_batches=num_batches,
-            batch_size=batch_size,
-            seed=seed,
-            temperature=temperature,
-        )
+        return walks.walker(restored.model, *own, FLOW)
 
     def _data(self, x: Any) -> Array:
         """Examples as the networks take them."""

@@ -118,7 +118,7 @@ class VAE:
         return h + 2 * self.padding, w + 2 * self.padding, c
 
     @property
-    def _context(self) -> int:
+    def context(self) -> int:
         """How many symbols before a place its distribution depends on."""
         return getattr(self.network, "context", 0)
 
@@ -258,20 +258,20 @@ class VAE:
         out: Any = self.network.apply(
             variables, z, train=batch_statistics, method="decode"
         )
-        if not self._context:
+        if not self.context:
             return self.likelihood_of(self._inner(out))
         likelihood: Any = self.likelihood
         head: Any = functools.partial(self.network.apply, variables, method="head")
         return Sequential(
             features=out[:, :, 0],
             head=head,
-            context=self._context,
+            context=self.context,
             likelihood=likelihood,
         )
 
     def reconstruct(self, params: Params, mutables: Params, inferred: Inferred) -> Any:
         """p(x|z) of latents that ``infer`` has drawn, from them alone."""
-        if self._context:
+        if self.context:
             return self.generate(params, mutables, inferred.z)
         return self.likelihood_of(inferred.out)
 

@@ -10,18 +10,13 @@ test texts (docs/text.md).
 
 from ml_collections import ConfigDict
 
-from configs import pieces
 from configs.text import recipe
 
 
 def get_config(arg: str = "full") -> ConfigDict:
     """The run; ``smoke`` takes two steps a stage."""
-    smoke = pieces.variant(arg, "full", "smoke") == "smoke"
-    return recipe.text_run(
-        smoke,
-        source=recipe.GLOSSES,
-        alphabet=recipe.GLOSSES_ALPHABET,
-        length=64,
+    return recipe.glosses_run(
+        arg,
         context=4,
         steps=(1000, 850),
         # With a cheaper KL the decoder reads all from the latents and nothing from the

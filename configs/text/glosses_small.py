@@ -11,18 +11,13 @@ nats, 3.52 bits per character, on the test texts (docs/text.md).
 
 from ml_collections import ConfigDict
 
-from configs import pieces
 from configs.text import recipe
 
 
 def get_config(arg: str = "full") -> ConfigDict:
     """The run; ``smoke`` takes two steps a stage."""
-    smoke = pieces.variant(arg, "full", "smoke") == "smoke"
-    return recipe.text_run(
-        smoke,
-        source=recipe.GLOSSES,
-        alphabet=recipe.GLOSSES_ALPHABET,
-        length=64,
+    return recipe.glosses_run(
+        arg,
         context=0,
         steps=(800, 1000),
     )

@@ -10,8 +10,18 @@ from ml_collections import ConfigDict
 from configs import pieces
 from configs.pieces import piece
 
-GLOSSES = piece("data.sources.glosses:Glosses")
 GLOSSES_ALPHABET = " abcdefghijklmnopqrstuvwxyz,-';"
+
+
+def glosses_run(arg: str, **fields: Any) -> ConfigDict:
+    """``text_run`` of the glosses; ``smoke`` takes two steps a stage."""
+    return text_run(
+        pieces.variant(arg, "full", "smoke") == "smoke",
+        source=piece("data.sources.glosses:Glosses"),
+        alphabet=GLOSSES_ALPHABET,
+        length=64,
+        **fields,
+    )
 
 
 def text_run(

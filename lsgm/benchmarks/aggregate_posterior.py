@@ -31,8 +31,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import logsumexp
 
-from lsgm.data.images import require_images
-from lsgm.data.pipeline import EVALUATION_SEED, Data
+from lsgm.data.images import Images
+from lsgm.data.pipeline import EVALUATION_SEED, Data, require_kind
 from lsgm.statistics.estimate import Estimate, estimate_mean
 from lsgm.typing import Array, Batch, Latents, Params
 from lsgm.vae import VAE
@@ -133,7 +133,7 @@ def training_images(
         for k in range(drawn.num_batches):
             batch = drawn.batch(k)
             yield batch
-            if require_images(data, "data").flip:
+            if require_kind(data, Images, "data").flip:
                 yield batch | {"levels": batch["levels"][:, :, ::-1]}
 
 

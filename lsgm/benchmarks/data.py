@@ -14,8 +14,8 @@ import pathlib
 import time
 from collections.abc import Iterator, Mapping
 
-from lsgm.data.images import require_images
-from lsgm.data.pipeline import READ_AHEAD, Data
+from lsgm.data.images import Images
+from lsgm.data.pipeline import READ_AHEAD, Data, require_kind
 from lsgm.files import write_file
 from lsgm.reports.markdown import markdown_table
 
@@ -50,7 +50,7 @@ def measure(data: Data, seconds: float) -> Rates:
     Raises:
       DataError: as ``Data.open``.
     """
-    images = require_images(data, "data")
+    images = require_kind(data, Images, "data")
     streamed = dataclasses.replace(images, cache_bytes=0)
     size = min(BATCH, streamed.num_examples("train"))
     batches = streamed.train_batches(seed=0, batch_size=size)

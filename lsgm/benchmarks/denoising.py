@@ -149,14 +149,15 @@ def _normal(x: np.ndarray, mean: np.ndarray | float, var: np.ndarray) -> np.ndar
     return np.exp(-0.5 * (x - mean) ** 2 / var) / np.sqrt(2 * math.pi * var)
 
 
-def draw(mixture: NormalMixture, schedule: str) -> bytes:
-    """A PNG: for each T the distribution of the step farthest from Normal, and the
-    Normal one of the same moments, at the x_k where they differ most."""
-    found = [measure(mixture, schedule, num_steps) for num_steps in SHOWN]
+def draw(mixture: NormalMixture, found: Sequence[Denoising]) -> bytes:
+    """A PNG: for each T of ``SHOWN`` among ``found``, which are of one schedule, the
+    distribution of the step farthest from Normal, and the Normal one of the same
+    moments, at the x_k where they differ most."""
+    shown = [entry for entry in found if entry.num_steps in SHOWN]
 
     def fill(figure: "Figure") -> None:
         places = figure.subplots(2, len(SHOWN) // 2).ravel()
-        for axes, entry in zip(places, found, strict=True):
+        for axes, entry in zip(places, shown, strict=True):
             _panel(axes, mixture, entry)
         handles, labels = places[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2)
@@ -202,7 +203,6 @@ def write(
     found: Sequence[Denoising], text: str, picture: bytes, folder: pathlib.Path
 ) -> None:
     """``denoising.md``, ``denoising.json`` and ``denoising.png``."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / "denoising.md", text)
     rows = [dataclasses.asdict(row) for row in found]
     write_file(folder / "denoising.json", json.dumps(rows, indent=2) + "\n")

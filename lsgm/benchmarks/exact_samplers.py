@@ -104,7 +104,9 @@ def compare(
     return float(distance), float(np.sqrt(np.mean(away**2)) / mixture.deviation)
 
 
-def markdown(found: Sequence[Accuracy], num: int, rounds: int) -> str:
+def markdown(
+    found: Sequence[Accuracy], mixture: NormalMixture, num: int, rounds: int
+) -> str:
     """A table: a row for each sampler and grid, two columns for a number of calls."""
     calls = sorted({row.calls for row in found})
     header = ["sampler", "steps"]
@@ -115,7 +117,7 @@ def markdown(found: Sequence[Accuracy], num: int, rounds: int) -> str:
         own = [by_key[sampler, grid, n] for n in calls]
         cells = [_cell(row.distance, 4) for row in own]
         rows.append([sampler, grid, *cells, *(_cell(row.width, 2) for row in own)])
-    floor = [_floor(i, num) for i in range(rounds)]
+    floor = [_floor(mixture, i, num) for i in range(rounds)]
     noise = estimate_mean(np.array(floor))
     lines = [
         f"{rounds} rounds of {num:,} samples; standard errors over rounds in brackets. "
@@ -126,9 +128,8 @@ def markdown(found: Sequence[Accuracy], num: int, rounds: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _floor(seed: int, num: int) -> float:
+def _floor(mixture: NormalMixture, seed: int, num: int) -> float:
     """Eq. (1) of draws of the data themselves."""
-    mixture = NormalMixture()
     return compare(mixture.draw(np.random.default_rng(seed), num), mixture)[0]
 
 
@@ -138,7 +139,6 @@ def _cell(estimate: Estimate, digits: int) -> str:
 
 def write(found: Sequence[Accuracy], text: str, folder: pathlib.Path) -> None:
     """``exact.md`` and ``exact.json``."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / "exact.md", text)
     rows = [dataclasses.asdict(row) for row in found]
     write_file(folder / "exact.json", json.dumps(rows, indent=2) + "\n")

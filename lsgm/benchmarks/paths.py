@@ -149,5 +149,4 @@ def _panel(
 
 def write(picture: bytes, folder: pathlib.Path) -> None:
     """``paths.png``."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / "paths.png", picture)

@@ -17,8 +17,7 @@ from lsgm.data.pipeline import Data
 from lsgm.data.sources.base import Source
 from lsgm.data.sources.labels import class_number
 from lsgm.data.views import ImageView, View
-
-MAX_CLASSES = 256
+from lsgm.numerics import check_num_classes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,7 +40,13 @@ class CodeSplit:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CodedData(Data):
-    """Contract of data that are codes of K classes."""
+    """Contract of data that are codes of K classes.
+
+    Attributes:
+      source: where they come from, of the kind that a subclass names.
+    """
+
+    source: Any
 
     @property
     @abc.abstractmethod
@@ -55,6 +60,13 @@ class CodedData(Data):
         Raises:
           DataError: missing split, unreadable or unfit data.
         """
+
+    @property
+    def origin(self) -> str:
+        return repr(self.source)
+
+    def splits(self) -> tuple[str, ...]:
+        return self.source.splits()
 
     @property
     def num_bits(self) -> int:
@@ -117,15 +129,8 @@ class Categories(CodedData):
         return self.num_classes
 
     @property
-    def origin(self) -> str:
-        return repr(self.source)
-
-    @property
     def view(self) -> View:
         return ImageView()
-
-    def splits(self) -> tuple[str, ...]:
-        return self.source.splits()
 
     def read(self, split: str) -> CodeSplit:
         examples = self.source.open(split)
@@ -161,13 +166,3 @@ class Categories(CodedData):
                 f"{examples.name(i)} holds code {code} at {tuple(place)}; there codes "
                 f"are 0 to {count - 1}",
             )
-
-
-def check_num_classes(num: int) -> None:
-    """Refuse a number of classes whose codes are no bytes.
-
-    Raises:
-      ValueError: it is not from 2 to 256.
-    """
-    if not 2 <= num <= MAX_CLASSES:
-        raise ValueError(f"num_classes = {num}: allowed are 2 to {MAX_CLASSES}")

@@ -5,7 +5,6 @@ import functools
 import logging
 from typing import Literal
 
-from lsgm.data.errors import DataError
 from lsgm.data.fit import Filter, Fit
 from lsgm.data.pipeline import Data
 from lsgm.data.sizes import require_one_size
@@ -116,15 +115,3 @@ class Images(Data):
         if self.num_bits == 8:
             return ()
         return (("levels", ReduceBits(num_bits=self.num_bits)),)
-
-
-def require_images(data: Data, key: str) -> Images:
-    """``data``, which are images.
-
-    Raises:
-      DataError: they are not; ``key`` names what asks for images.
-    """
-    if not isinstance(data, Images):
-        message = "measures images, and these data are not"
-        raise DataError(key, type(data).__name__, message)
-    return data

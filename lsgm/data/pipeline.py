@@ -27,6 +27,7 @@ from typing import (
     ClassVar,
     NamedTuple,
     Protocol,
+    TypeVar,
     runtime_checkable,
 )
 
@@ -42,6 +43,7 @@ from lsgm.typing import Batch
 if TYPE_CHECKING:
     import grain
 
+Kind = TypeVar("Kind", bound="Data")
 EVALUATION_SEED = 2**64 - 1
 READ_AHEAD = 4
 
@@ -321,3 +323,15 @@ class Data(abc.ABC):
             process_count=count,
             read_threads=self.read_threads,
         )
+
+
+def require_kind(data: Data, kind: type[Kind], key: str) -> Kind:
+    """``data``, which are of a kind, such as ``lsgm.data.images.Images``.
+
+    Raises:
+      DataError: they are not; ``key`` names what asks for them.
+    """
+    if not isinstance(data, kind):
+        message = f"measures {kind.__name__.lower()}, and these data are not"
+        raise DataError(key, type(data).__name__, message)
+    return data

@@ -7,10 +7,10 @@ from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from lsgm.data.categories import CodedData, CodeSplit, check_num_classes
+from lsgm.data.categories import CodedData, CodeSplit
 from lsgm.data.errors import DataError
-from lsgm.data.pipeline import Data
 from lsgm.data.views import TextView
+from lsgm.numerics import check_num_classes
 from lsgm.typing import Batch
 
 
@@ -80,15 +80,8 @@ class Texts(CodedData):
         return 1 + len(self.alphabet)
 
     @property
-    def origin(self) -> str:
-        return repr(self.source)
-
-    @property
     def view(self) -> TextView:
         return TextView(alphabet=self.alphabet)
-
-    def splits(self) -> tuple[str, ...]:
-        return self.source.splits()
 
     def read(self, split: str) -> CodeSplit:
         texts, labels, place = self.source.open(split)
@@ -126,15 +119,3 @@ class Texts(CodedData):
         ended = codes == 0
         ends = np.where(ended.any(1), ended.argmax(1) + 1, self.length)
         return ends.astype(np.float64)
-
-
-def require_texts(data: Data, key: str) -> Texts:
-    """``data``, which are texts.
-
-    Raises:
-      DataError: they are not; ``key`` names what asks for texts.
-    """
-    if not isinstance(data, Texts):
-        message = "measures texts, and these data are not"
-        raise DataError(key, type(data).__name__, message)
-    return data

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lsgm.data.images import require_images
-from lsgm.data.pipeline import Data
+from lsgm.data.images import Images
+from lsgm.data.pipeline import Data, require_kind
 from lsgm.typing import Float
 
 
@@ -18,7 +18,7 @@ def real_images(
     Args:
       num_bits: of the images; published references have 8, whatever the model has.
     """
-    images = require_images(data, "evaluation.extractor")
+    images = require_kind(data, Images, "evaluation.extractor")
     plain = dataclasses.replace(images, binarize="none", num_bits=num_bits)
     for batch in plain.eval_batches(split, batch_size):
         levels = batch["levels"][batch["mask"]]

@@ -19,8 +19,8 @@ import numpy as np
 import lsgm
 from lsgm.arrays import read_arrays
 from lsgm.config import ConfigError
-from lsgm.data.images import require_images
-from lsgm.data.pipeline import Data
+from lsgm.data.images import Images
+from lsgm.data.pipeline import Data, require_kind
 from lsgm.features.real_images import real_images
 from lsgm.files import write_arrays
 from lsgm.statistics.frechet import Moments, Sampled, moments
@@ -102,7 +102,7 @@ def build(
 
 def conditions(data: Data, extractor: Any, num_bits: int) -> dict[str, Any]:
     """What has to agree between a reference and an evaluation."""
-    images = require_images(data, "evaluation.extractor")
+    images = require_kind(data, Images, "evaluation.extractor")
     found = {
         "extractor": extractor.provenance,
         "image_shape": images.image_shape,

@@ -22,8 +22,8 @@ import optax
 from jaxtyping import Integer
 
 from lsgm.config import ConfigError
-from lsgm.data.images import require_images
-from lsgm.data.pipeline import Data
+from lsgm.data.images import Images
+from lsgm.data.pipeline import Data, require_kind
 from lsgm.features import weights_file
 from lsgm.features.sharded import over_devices
 from lsgm.interpreter import evaluate
@@ -160,7 +160,7 @@ def everything(data: Data, split: str) -> dict[str, np.ndarray]:
     Raises:
       ConfigError: the data have no labels.
     """
-    store = require_images(data, "data").open(split)
+    store = require_kind(data, Images, "data").open(split)
     if "label" not in store.take(np.array([0])):
         raise ConfigError("data.source", data.origin, "has no labels to learn")
     return store.take(np.arange(len(store)))

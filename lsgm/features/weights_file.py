@@ -5,7 +5,6 @@ what they are, how they came about, and the SHA-256 of the npz, which is checked
 whenever they are read.
 """
 
-import hashlib
 import json
 import pathlib
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from lsgm.arrays import read_arrays
-from lsgm.files import write_arrays, write_file
+from lsgm.files import sha256, write_arrays, write_file
 from lsgm.typing import Params
 
 FOLDER = pathlib.Path(__file__).parent / "weights"
@@ -90,9 +89,3 @@ def check_sha256(path: pathlib.Path, stated: str) -> None:
         raise WeightsError(
             f"{path}: SHA-256 is {found}, but the config states {stated}"
         )
-
-
-def sha256(path: pathlib.Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,9 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from lsgm import numerics
-from lsgm.networks.layers import fan_avg
 from lsgm.networks.posterior import draw_posterior
-from lsgm.networks.sequence_layers import Double, Halve, Placed, SequenceBlock
+from lsgm.networks.sequence_layers import Double, Halve, Placed, SequenceBlock, dense
 from lsgm.typing import Array, Float, Image, Int, Latents
 
 COUNTED = ("num_outputs", "width", "latent_channels", "head_width")
@@ -81,19 +80,19 @@ class SequenceVAE(nn.Module):
         self.read = Placed(self.width)
         self.encoder = [SequenceBlock() for _ in range(self.halvings + 1)]
         self.halve = [Halve() for _ in halvings]
-        self.posterior = _dense(2 * self.latent_channels)
+        self.posterior = dense(2 * self.latent_channels)
         self.start = Placed(self.width)
         self.decoder = [SequenceBlock() for _ in range(self.halvings + 2)]
         self.double = [Double() for _ in halvings]
         self.norm = nn.LayerNorm()
         if self.context:
-            self.hidden = _dense(self.head_width)
+            self.hidden = dense(self.head_width)
             # E_j of Eq. (1), for all j in one table; code K stands before the start.
             rows = self.context * (self.num_outputs + 1)
             # Codes start as loud as the features: smaller ones are learned slowly.
             init = nn.initializers.normal(1.0)
             self.before = nn.Embed(rows, self.head_width, embedding_init=init)
-        self.logits = _dense(self.num_outputs)
+        self.logits = dense(self.num_outputs)
 
     def __call__(
         self, x: Image, noise: Latents, *, train: bool
@@ -145,7 +144,3 @@ class SequenceVAE(nn.Module):
         for double, block in zip(self.double, self.decoder[1:-1], strict=True):
             h = block(double(h))
         return self.norm(self.decoder[-1](h))
-
-
-def _dense(features: int) -> nn.Dense:
-    return nn.Dense(features, kernel_init=fan_avg())

@@ -30,7 +30,7 @@ class SequenceConv(nn.Module):
         half, n = TAPS // 2, x.shape[1]
         padded = jnp.pad(x, ((0, 0), (half, half), (0, 0), (0, 0)))
         shifted = [padded[:, i : i + n] for i in range(TAPS)]
-        return _dense(self.features)(jnp.concatenate(shifted, -1))
+        return dense(self.features)(jnp.concatenate(shifted, -1))
 
 
 class SequenceBlock(nn.Module):
@@ -43,7 +43,7 @@ class SequenceBlock(nn.Module):
         width = h.shape[-1]
         inner = nn.LayerNorm()(h)
         if time is not None:
-            inner = inner + _dense(width)(time)[:, None, None]
+            inner = inner + dense(width)(time)[:, None, None]
         inner = nn.swish(SequenceConv(width)(nn.swish(inner)))
         start = nn.initializers.normal(SMALL)
         return h + nn.Dense(width, kernel_init=start)(inner)
@@ -58,7 +58,7 @@ class Placed(nn.Module):
     def __call__(self, x: Float[Array, "b n 1 c"]) -> Float[Array, "b n 1 d"]:
         shape = (x.shape[1], 1, self.features)
         places = self.param("places", nn.initializers.normal(SMALL), shape)
-        return _dense(self.features)(x) + places[None]
+        return dense(self.features)(x) + places[None]
 
 
 class Halve(nn.Module):
@@ -67,7 +67,7 @@ class Halve(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b n 1 c"]) -> Float[Array, "b m 1 c"]:
         b, n, _, c = x.shape
-        return _dense(c)(x.reshape(b, n // 2, 1, 2 * c))
+        return dense(c)(x.reshape(b, n // 2, 1, 2 * c))
 
 
 class Double(nn.Module):
@@ -76,8 +76,9 @@ class Double(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b n 1 c"]) -> Float[Array, "b m 1 c"]:
         b, n, _, c = x.shape
-        return _dense(2 * c)(x).reshape(b, 2 * n, 1, c)
+        return dense(2 * c)(x).reshape(b, 2 * n, 1, c)
 
 
-def _dense(features: int) -> nn.Dense:
+def dense(features: int) -> nn.Dense:
+    """A linear map as all layers here have it."""
     return nn.Dense(features, kernel_init=fan_avg())

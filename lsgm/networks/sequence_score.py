@@ -4,8 +4,7 @@ import flax.linen as nn
 
 from lsgm.networks.attention import AttentionBlock
 from lsgm.networks.embeddings import Positional
-from lsgm.networks.layers import fan_avg
-from lsgm.networks.sequence_layers import Placed, SequenceBlock
+from lsgm.networks.sequence_layers import Placed, SequenceBlock, dense
 from lsgm.typing import Array, Float, Time
 
 # Of the head's kernel at the start: the network starts as good as silent.
@@ -42,8 +41,8 @@ class SequenceScore(nn.Module):
     ) -> Float[Array, "b n 1 c"]:
         """Predicted noise eps' of latents ``u`` at times ``t``."""
         del train
-        time = nn.Dense(self.width, kernel_init=fan_avg())(self.embedding(t))
-        time = nn.swish(nn.Dense(self.width, kernel_init=fan_avg())(nn.swish(time)))
+        time = dense(self.width)(self.embedding(t))
+        time = nn.swish(dense(self.width)(nn.swish(time)))
         h, attended = Placed(self.width)(u), -(-2 * self.blocks // 3)
         for i in range(1, self.blocks + 1):
             h = SequenceBlock()(h, time)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lsgm.features.weights_file import sha256
+from lsgm.files import sha256
 from lsgm.interop import (
     cld_args,
     cld_config,

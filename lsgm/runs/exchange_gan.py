@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lsgm.features.weights_file import sha256
+from lsgm.files import sha256
 from lsgm.interop import ddgan_names
 from lsgm.interop.ddgan_config import config_of
 from lsgm.interop.ddgan_run import PublishedGan

@@ -1,7 +1,8 @@
 """From a checkpoint's path to a model that samples and evaluates."""
 
+import functools
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -65,6 +66,8 @@ def about(restored: Restored) -> dict[str, Any]:
 
 
 MEASURED_BY = ("data", "evaluation")
+# () -> parameters, mutables, whether averages were taken.
+Read = Callable[[], tuple[Params, Params, bool]]
 
 
 def restore(
@@ -91,13 +94,7 @@ def restore(
       lsgm.config.ConfigError: ``config`` is wrong, or does not fit the checkpoint; or
         the checkpoint names a class of a package that is not trusted.
     """
-    name = packaged.name_of(path)
-    if name is None:
-        folder, found = checkpoints.find(path), None
-        meta = checkpoints.describe(folder)
-    else:
-        found = packaged.read(name)
-        folder, meta = found.file, dict(found.meta)
+    folder, meta, read = _open(path, average)
     meta["config"] = resolve(meta["config"])
     replaced = () if config is None else MEASURED_BY
     stored = {k: v for k, v in meta["config"].items() if k not in replaced}
@@ -107,15 +104,7 @@ def restore(
         meta["config"] = resolve({**meta["config"], **new})
     experiment = experiments.described(meta["config"])
     stage = experiment.stages[meta["stage"]]
-    if found is None:
-        tree = checkpoints.read(folder, ("params", "ema", "mutables"))
-        tree = jax.tree.map(jnp.asarray, tree)
-        averages = tree["ema"] if average else {}
-        params, mutables = {**tree["params"], **averages}, tree["mutables"]
-        averaged = bool(averages)
-    else:
-        params, mutables = found.params, found.mutables
-        averaged = meta["average"]
+    params, mutables, averaged = read()
     return Restored(
         model=stage.objective(experiment.vae).model,
         params=params,
@@ -127,3 +116,22 @@ def restore(
         average=averaged,
         meta=meta,
     )
+
+
+def _open(path: pathlib.Path, average: bool) -> tuple[pathlib.Path, dict, Read]:
+    """Place and description of a checkpoint, and what reads its arrays."""
+    name = packaged.name_of(path)
+    if name is None:
+        folder = checkpoints.find(path)
+        read = functools.partial(_read, folder, average)
+        return folder, checkpoints.describe(folder), read
+    found = packaged.read(name)
+    held = found.params, found.mutables, found.meta["average"]
+    return found.file, dict(found.meta), lambda: held
+
+
+def _read(folder: pathlib.Path, average: bool) -> tuple[Params, Params, bool]:
+    tree = checkpoints.read(folder, ("params", "ema", "mutables"))
+    tree = jax.tree.map(jnp.asarray, tree)
+    averages = tree["ema"] if average else {}
+    return {**tree["params"], **averages}, tree["mutables"], bool(averages)

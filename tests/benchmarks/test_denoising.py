@@ -58,7 +58,8 @@ def test_table_and_files(tmp_path, monkeypatch):
     ]
     text = denoising.markdown(found)
     assert len(text.splitlines()) == 4
-    picture = denoising.draw(MIXTURE, "published")
+    published = [row for row in found if row.schedule == "published"]
+    picture = denoising.draw(MIXTURE, published)
     denoising.write(found, text, picture, tmp_path)
     assert (tmp_path / "denoising.png").read_bytes().startswith(b"\x89PNG")
     assert found[0].worst == 1 and found[2].num_steps == 4

@@ -42,7 +42,7 @@ def test_comparison_knows_shifts_and_widths():
 
 
 def test_table_and_file_hold_every_entry(found, tmp_path):
-    text = exact_samplers.markdown(found, **SIZE)
+    text = exact_samplers.markdown(found, MIXTURE, **SIZE)
     exact_samplers.write(found, text, tmp_path)
     lines = (tmp_path / "exact.md").read_text().splitlines()
     assert sum(line.startswith("| ") for line in lines) == len(found) + 2

@@ -5,9 +5,10 @@ import pytest
 
 from lsgm.data.errors import DataError
 from lsgm.data.images import Images
+from lsgm.data.pipeline import require_kind
 from lsgm.data.sources.glosses import Glosses
 from lsgm.data.sources.mnist5k import MNIST5k
-from lsgm.data.texts import Texts, require_texts
+from lsgm.data.texts import Texts
 
 DATA = Texts(source=Glosses(), alphabet=" abcdé", length=6)
 
@@ -74,4 +75,4 @@ def test_pictures_have_a_line_for_each_text():
 def test_images_are_no_texts():
     images = Images(source=MNIST5k(), image_shape=(28, 28, 1))
     with pytest.raises(DataError, match="measures texts, and these data are not"):
-        require_texts(images, "evaluation.measures")
+        require_kind(images, Texts, "evaluation.measures")

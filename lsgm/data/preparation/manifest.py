@@ -24,7 +24,7 @@ from lsgm.data.sources.tfds_source import (
     examples_of,
     require_own_features,
 )
-from lsgm.files import write_file
+from lsgm.files import sha256, write_file
 
 RECORD = "preparation.json"
 PREVIEW = "preview.png"
@@ -34,7 +34,7 @@ READ_THREADS = 4
 def write(folder: pathlib.Path, about: Mapping[str, Any]) -> None:
     """Write the preview of the set in ``folder``, then ``about`` it and its files."""
     preview.sheet(opened(folder)).save(folder / PREVIEW)
-    files = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
+    files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
     text = json.dumps({**about, "files": files}, indent=1)
     write_file(folder / RECORD, text + "\n")
 
@@ -52,7 +52,7 @@ def verify(folder: pathlib.Path) -> list[str]:
     wrong += [
         f"{name} has changed"
         for name, expected in about["files"].items()
-        if name in there and file_digest(folder / name) != expected
+        if name in there and sha256(folder / name) != expected
     ]
     if wrong:
         return wrong
@@ -94,9 +94,3 @@ def pixels_of(examples: TFDSExamples, title: str) -> str:
 
 def _rank(split: str) -> int:
     return SPLITS.index(split) if split in SPLITS else len(SPLITS)
-
-
-def file_digest(path: pathlib.Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from lsgm.data.errors import DataError
-from lsgm.files import write_file
+from lsgm.data.preparation.manifest import RECORD
+from lsgm.files import sha256, write_file
 
-RECORD = "preparation.json"
 MOST_CHARACTERS = 255
 
 
@@ -153,6 +153,6 @@ def verify(folder: pathlib.Path) -> list[str]:
         path = folder / f"{split}.txt"
         if not path.is_file():
             wrong.append(f"{path.name} is missing")
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != about["sha256"]:
+        elif sha256(path) != about["sha256"]:
             wrong.append(f"{path.name} has changed")
     return wrong

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from lsgm.data.texts import require_texts
+from lsgm.data.pipeline import require_kind
+from lsgm.data.texts import Texts
 from lsgm.evaluation.measures.bound import WITH_NORMAL, HeldOutBound
 from lsgm.evaluation.parts import Result
 from lsgm.evaluation.subject import EvaluationRun
@@ -45,7 +46,7 @@ class TextBound(HeldOutBound):
     def run(self, run: EvaluationRun) -> Result:
         """The bound's numbers, those of the n-gram models, and plain sentences."""
         subject, result = run.subject, super().run(run)
-        data = require_texts(subject.data, "evaluation.measures")
+        data = require_kind(subject.data, Texts, "evaluation.measures")
         num = result.metrics["num_examples"]
         codes = data.open(subject.settings.split).codes[:num]
         units = data.units({"levels": codes})
@@ -58,7 +59,7 @@ class TextBound(HeldOutBound):
             nats[f"{order}-gram"] = -model.log_prob(texts)
         values = result.per_example
         kl = estimate_mean(values["neg_entropy"] + values["cross_entropy"])
-        context = getattr(subject.model.vae.network, "context", 0)
+        context = subject.model.vae.context
         result.metrics.update(
             {
                 "baselines": {

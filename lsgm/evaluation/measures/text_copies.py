@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lsgm.data.texts import require_texts
+from lsgm.data.pipeline import require_kind
+from lsgm.data.texts import Texts
 from lsgm.evaluation.measures.base import Measure, Needs, require_positive
 from lsgm.evaluation.measures.memorization import compared
 from lsgm.evaluation.parts import Result
@@ -55,7 +56,7 @@ class TextCopies(Measure):
     def run(self, run: EvaluationRun) -> Result:
         """Shares of copies, the test, and the nearest pairs."""
         data, split = run.subject.data, run.subject.settings.split
-        data = require_texts(data, "evaluation.measures")
+        data = require_kind(data, Texts, "evaluation.measures")
         samples = data.view.texts(run.generated.images[: self.num_texts])
         held_out = data.texts(split)[: len(samples)]
         train = data.texts("train")

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lsgm.data.texts import Texts, require_texts
+from lsgm.data.pipeline import require_kind
+from lsgm.data.texts import Texts
 from lsgm.evaluation.measures.base import Measure, require_positive
 from lsgm.evaluation.parts import Result
 from lsgm.evaluation.subject import EvaluationRun
@@ -54,7 +55,7 @@ class TextSamples(Measure):
 
     def run(self, run: EvaluationRun) -> Result:
         """The same numbers of draws, modes and held-out texts, and some of each."""
-        data = require_texts(run.subject.data, "evaluation.measures")
+        data = require_kind(run.subject.data, Texts, "evaluation.measures")
         split, num = run.subject.settings.split, self.num_texts
         held_out = data.open(split).codes[: 2 * num]
         # The other half is what all are compared with.
