@@ -27,6 +27,8 @@ from lsgm.priors.score import ScorePrior
 from lsgm.samplers.ddim import DDIM
 from lsgm.sdes.vpsde import VPSDE
 from lsgm.training.optim import Ema
+from lsgm.training.packing import pack_state, unpack_state
+from lsgm.training.parallel import fetch
 from lsgm.training.stage import Stage
 from lsgm.vae import VAE
 
@@ -145,3 +147,13 @@ def batch(num: int = 4) -> Any:
     shape = (num, SIZE, SIZE, 1)
     on = jax.random.bernoulli(jax.random.key(5), 0.3, shape)
     return {"levels": on.astype(jnp.uint8)}
+
+
+def on_trees(update):
+    """An update of packed states as one of trees, whose buffers stay."""
+
+    def apply(state, batch):
+        new, metrics = update(jax.tree.map(jnp.copy, pack_state(state)), batch)
+        return unpack_state(fetch(new)), metrics
+
+    return apply

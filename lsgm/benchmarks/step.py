@@ -24,6 +24,7 @@ from lsgm.planning.peak import peak_bytes, reset_peak
 from lsgm.reports.markdown import markdown_table
 from lsgm.runs.experiment import Experiment, described
 from lsgm.runs.train import initial_state, mapped_update
+from lsgm.training.packing import pack_state
 from lsgm.training.parallel import replicate, split_over_devices
 
 MODELS = {
@@ -146,7 +147,7 @@ def time_stage(
     made = load(model)
     stage = made.stages[stage_name]
     start = time.perf_counter()
-    state = replicate(initial_state(stage, made.vae, jax.random.key(0)))
+    state = replicate(pack_state(initial_state(stage, made.vae, jax.random.key(0))))
     init_seconds = time.perf_counter() - start
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     batch = split_over_devices({"levels": _levels(made, stage.batch_size)})

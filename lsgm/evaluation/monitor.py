@@ -20,10 +20,16 @@ from lsgm.statistics.frechet import frechet, moments
 from lsgm.streams import Use, stream
 from lsgm.training.observe import Observation, Observer
 from lsgm.training.state import TrainState
+from lsgm.typing import Params
 
 # Of all that is drawn for a look at a model in training.
 SEED = 0
 Observe = Callable[[TrainState], Observation]
+
+
+def _variables(state: TrainState) -> tuple[Params, Params]:
+    """Parameters to look with, and mutables, on this process's first device."""
+    return jax.device_put((state.averaged, state.mutables), jax.local_devices()[0])
 
 
 def where_finite(observe: Observe) -> Observe:
@@ -53,7 +59,7 @@ def bound_observer(
             settings.monitor_split, settings.batch_size, settings.monitor_examples
         )
         held_out = HeldOut(data, batches)
-        values = example_values(terms, state.averaged, state.mutables, held_out, key)
+        values = example_values(terms, *_variables(state), held_out, key)
         scalars = {f"held_out/{k}": estimate_mean(v).value for k, v in values.items()}
         if "nelbo" in values and not model.vae.likelihood.density:
             name = f"bits_per_{data.unit}"
@@ -85,10 +91,10 @@ def sample_observer(
 
     @where_finite
     def observe(state: TrainState) -> Observation:
-        own = state.averaged, state.mutables
+        own = _variables(state)
         drawn = sampling.draw(sample, *own, num, sample_key)
         batch = next(iter(data.eval_batches(settings.monitor_split, seen, seen)))
-        pairs = reconstruct(state.averaged, state.mutables, batch)
+        pairs = reconstruct(*own, batch)
         scalars = {"samples/nfe": float(drawn.nfe.mean())}
         if data.modes is not None:
             found = cover_modes(drawn.images, data.modes)
@@ -127,7 +133,7 @@ def distance_observer(
 
     @where_finite
     def observe(state: TrainState) -> Observation:
-        drawn = sampling.batches(sample, state.averaged, state.mutables, num, key)
+        drawn = sampling.batches(sample, *_variables(state), num, key)
         fake = moments(extract(batch.images) for batch in drawn)
         return Observation(scalars={DISTANCE: frechet(fake, reference())})
 

@@ -55,12 +55,15 @@ class BatchNorm(nn.Module):
 
     def _moments(self, x: Array) -> tuple[Array, Array]:
         # Two passes: the mean of squares loses digits where |mean| >> deviation.
-        mean = self._mean(x)
-        return mean, self._mean((x - mean[None, None, None]) ** 2)
-
-    def _mean(self, x: Array) -> Array:
         mean = x.mean(axis=(0, 1, 2))
-        return mean if self.axis_name is None else jax.lax.pmean(mean, self.axis_name)
+        var = ((x - mean[None, None, None]) ** 2).mean(axis=(0, 1, 2))
+        if self.axis_name is None:
+            return mean, var
+        # One collective for both moments; the variance of all is that within devices
+        # and that between them.
+        own = jax.lax.all_gather(jnp.stack((mean, var)), self.axis_name)
+        mean = own[:, 0].mean(axis=0)
+        return mean, (own[:, 1] + (own[:, 0] - mean[None]) ** 2).mean(axis=0)
 
     def _unbias(self, x: Array) -> float:
         devices = 1 if self.axis_name is None else jax.lax.axis_size(self.axis_name)

@@ -10,6 +10,7 @@ import jax
 
 from lsgm.planning.peak import step_peak
 from lsgm.runs.train import mapped_update
+from lsgm.training.packing import pack_state
 from lsgm.training.stage import Stage
 from lsgm.vae import VAE
 
@@ -68,7 +69,8 @@ def _lowered(stage: Stage, vae: VAE, state: Any, batch_size: int) -> Any:
         name: jax.ShapeDtypeStruct((devices, *one.shape), one.dtype)
         for name, one in vae.abstract_batch(batch_size // devices).items()
     }
-    return mapped_update(stage, vae).lower(state, batch)
+    packed = jax.eval_shape(pack_state, state)
+    return mapped_update(stage, vae).lower(packed, batch)
 
 
 def _flop(step: Any) -> float:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from lsgm.planning.memory import num_bytes
 from lsgm.runs.train import initial_state
+from lsgm.training.packing import pack_state
 from lsgm.training.parallel import replicate
 from lsgm.training.stage import Stage
 from lsgm.vae import VAE
@@ -35,7 +36,7 @@ def step_peak(step: Any, stage: Stage, vae: VAE, batch_size: int) -> float | Non
     Returns:
       None where the system does not count.
     """
-    state = replicate(initial_state(stage, vae, jax.random.key(0)))
+    state = replicate(pack_state(initial_state(stage, vae, jax.random.key(0))))
     held = num_bytes(jax.tree.map(lambda leaf: leaf.addressable_data(0), state))
     devices = jax.local_device_count()
     batch = {

@@ -44,7 +44,7 @@ from lsgm.training.guard import (
     stop_on_signals,
 )
 from lsgm.training.loop import Loop
-from lsgm.training.parallel import AXIS, pmap_update, replicate
+from lsgm.training.parallel import AXIS, pmap_update
 from lsgm.training.records import read_records, say_lost
 from lsgm.training.stage import Stage
 from lsgm.training.state import TrainState
@@ -212,7 +212,7 @@ class Attempt:
                 best=best,
                 health=_resume_watch(stage, restored, rollbacks),
             )
-            return loop.run(replicate(state), window, stop)
+            return loop.run(state, window, stop)
 
     def roll_back(self, error: DivergedError, rollbacks: int) -> Snapshot | None:
         """The last healthy checkpoint, later ones removed; None if there is none, and
@@ -320,7 +320,8 @@ def abstract_state(stage: Stage, vae: VAE, name: str) -> TrainState:
 
 
 def mapped_update(stage: Stage, vae: VAE, factor: float = 1.0) -> Callable[..., Any]:
-    """The stage's update, mapped over all devices; learning rates times ``factor``."""
+    """The stage's update of packed states, mapped over all devices; learning rates
+    times ``factor``."""
     optimizers = stage.transformations(factor)
     return pmap_update(make_update(stage.objective(vae), optimizers, stage.ema, AXIS))
 

@@ -336,7 +336,7 @@ def _restore(folder: pathlib.Path, abstract: TrainState) -> Snapshot:
     return Snapshot(jax.tree.unflatten(jax.tree.structure(abstract), leaves), meta)
 
 
-def _to_host(leaf: jax.Array) -> np.ndarray:
+def _to_host(leaf: Any) -> np.ndarray:
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     return np.asarray(leaf)

@@ -24,7 +24,8 @@ from lsgm.training.checkpoints import Checkpoints
 from lsgm.training.guard import SPOILED, HealthWatch, Interrupted, StopRequest
 from lsgm.training.hosts import Agreement, agree
 from lsgm.training.observe import Observer
-from lsgm.training.parallel import local_copy, split_over_devices
+from lsgm.training.packing import pack_state, unpack_state
+from lsgm.training.parallel import fetch, replicate, split_over_devices
 from lsgm.training.stage import Stage
 from lsgm.training.state import TrainState
 from lsgm.training.writers import Writers
@@ -35,8 +36,8 @@ class Loop:
     """One stage's loop and what it talks to.
 
     Attributes:
-      update: the mapped update, (state, batch [devices b ...]) -> (state,
-        metrics).
+      update: the mapped update, (packed state, batch [devices b ...]) -> (packed
+        state, metrics).
       batches: ``batches(step)`` is an iterator over training batches from there.
       checkpoints, writers: where states and records go.
       observers: look every so many steps, and after the last.
@@ -61,7 +62,8 @@ class Loop:
         window: list[dict[str, float]],
         stop: StopRequest,
     ) -> TrainState:
-        """Train from ``state`` to the stage's last step.
+        """Train from ``state`` to the stage's last step. Packed states are the
+        update's alone: what is given, observed, saved and returned are trees.
 
         Args:
           window: metrics of the steps since the last log, from the checkpoint.
@@ -73,13 +75,14 @@ class Loop:
           DivergedError: too many steps in a row were suspicious.
         """
         step, window = int(state.step), list(window)
+        packed = replicate(pack_state(state))
         if step < self.stage.num_steps and agree(stop.requested):
             message = f"stopped {self.meta['stage']} before step {step + 1}"
             raise Interrupted(message, stop.signal)
         batches, ahead, agreement = self.batches(step), None, Agreement()
         while step < self.stage.num_steps:
             batch = split_over_devices(next(batches))
-            state, metrics = self.update(state, batch)
+            packed, metrics = self.update(packed, batch)
             if ahead is not None:
                 window.append(self._check(step, ahead))
             ahead, step = metrics, step + 1
@@ -92,7 +95,10 @@ class Loop:
                 ahead = None
             if logs:
                 window = self._log(step, window)
-            self._observe(step, state)
+            observers = self._due(step)
+            if saves or observers:
+                state = unpack_state(fetch(packed))
+                self._observe(step, state, observers)
             if saves:
                 self._save(state, window)
             if stopping and not last:
@@ -110,16 +116,20 @@ class Loop:
         self.writers.rate(step)
         return []
 
-    def _observe(self, step: int, state: TrainState) -> None:
+    def _due(self, step: int) -> list[Observer]:
         last = step == self.stage.num_steps
-        for observer in self.observers:
-            if last or step % observer.every == 0:
-                seen = observer.observe(local_copy(state))
-                self.writers.scalars(step, seen.scalars)
-                if self.best is not None:
-                    self.best.look(state, seen.scalars)
-                for name, picture in seen.pictures.items():
-                    self.writers.picture(step, name, picture)
+        return [o for o in self.observers if last or step % o.every == 0]
+
+    def _observe(
+        self, step: int, state: TrainState, observers: Sequence[Observer]
+    ) -> None:
+        for observer in observers:
+            seen = observer.observe(state)
+            self.writers.scalars(step, seen.scalars)
+            if self.best is not None:
+                self.best.look(state, seen.scalars)
+            for name, picture in seen.pictures.items():
+                self.writers.picture(step, name, picture)
 
     def _save(self, state: TrainState, window: list[dict[str, float]]) -> None:
         meta = {

@@ -33,7 +33,8 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from lsgm.typing import Array, Float, Params
+from lsgm.training.packing import is_packed
+from lsgm.typing import Array, Float, Params, PyTree
 
 Step: TypeAlias = ArrayLike
 
@@ -203,7 +204,7 @@ class Ema:
         """The average before the first update, in buffers of its own."""
         return jax.tree.map(jnp.copy, params)
 
-    def update(self, params: Params, average: Params, step: Step) -> Params:
+    def update(self, params: PyTree, average: PyTree, step: Step) -> PyTree:
         """The average with ``params``, which ``step`` updates came before."""
         n = jnp.asarray(step).astype(jnp.float32)
         if self.warmup:
@@ -246,8 +247,12 @@ def _cosine(progress: Array, start: float, end: float) -> Array:
     return end + 0.5 * (start - end) * (1 + jnp.cos(turn))
 
 
-def _several_axes(params: Params) -> Any:
-    return jax.tree.map(lambda p: p.ndim > 1, params)
+def _several_axes(params: PyTree) -> Any:
+    return jax.tree.map(
+        lambda p: p.several_axes if is_packed(p) else p.ndim > 1,
+        params,
+        is_leaf=is_packed,
+    )
 
 
 def _check_rates(peak: float, end: float) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
@@ -48,20 +49,31 @@ def any_process(flag: bool) -> jax.Array:
 def replicate(state: Any) -> Any:
     """Place a state on all devices as ``pmap_update`` returns it; any other
     placement would have the first two calls compile for themselves. Every process
-    passes the same state."""
+    passes the same state, and keeps it: the update gives copies away."""
     mesh = jax.sharding.Mesh(np.asarray(jax.devices()), (AXIS,))
     sharding = NamedSharding(mesh, PartitionSpec())
 
     def place(leaf: Any) -> jax.Array:
-        copies = [jax.device_put(leaf, device) for device in jax.local_devices()]
+        copies = [
+            jax.device_put(leaf, device, may_alias=False)
+            for device in jax.local_devices()
+        ]
         return jax.make_array_from_single_device_arrays(leaf.shape, sharding, copies)
 
     return jax.tree.map(place, state)
 
 
-def local_copy(state: Any) -> Any:
-    """A replicated state as one device of this process holds it."""
-    return jax.tree.map(lambda leaf: leaf.addressable_data(0), state)
+def fetch(state: Any) -> Any:
+    """A replicated state in the host's memory, in arrays of its own: the update gives
+    the devices' buffers away. Keys stay where they are."""
+
+    def copy(leaf: jax.Array) -> Any:
+        own = leaf.addressable_data(0)
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jnp.copy(own)
+        return np.array(own)
+
+    return jax.tree.map(copy, state)
 
 
 def split_over_devices(batch: Batch) -> dict[str, np.ndarray]:

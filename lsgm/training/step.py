@@ -7,6 +7,7 @@ parameters before the update, as published. Alternating players are the same cod
 with phases.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from lsgm.elbo import ObjectiveDraws
 from lsgm.objective import Aux, Objective
 from lsgm.training.guard import SPOILED, all_below, all_finite
 from lsgm.training.optim import Ema
+from lsgm.training.packing import pack, unpack, unpack_state
 from lsgm.training.state import TrainState
 from lsgm.typing import Array, Batch, Params
 
@@ -33,7 +35,8 @@ def make_update(
     ema: Ema,
     axis: str,
 ) -> Update:
-    """The update of one device: (state, batch) -> (state, metrics).
+    """The update of one device: (state, batch) -> (state, metrics), of states whose
+    trees are packed (``lsgm.training.packing``).
 
     Gradients, statistics and metrics are averaged over ``axis``. An update is skipped
     if its losses, gradients or statistics are not finite, or if it makes parameters
@@ -48,29 +51,20 @@ def make_update(
         new, metrics, healthy = state, {}, jnp.array(True)
         for i, phase in enumerate(objective.phases):
             draws = objective.draw(jax.random.fold_in(key, i), x.shape[0], axis)
+            trees = _cut_trees(new, phase, axis)
             losses, grads, aux = group_gradients(
-                objective, new, phase, x, draws, axis, cond
+                objective, trees, phase, x, draws, axis, cond
             )
+            losses, grads, aux = _mean(losses, grads, aux, trees, new, axis)
             norms = {f"grad_norm_{g}": optax.tree.norm(grads[g]) for g in grads}
             healthy &= all_finite((losses, norms, aux.mutables))
-            # Computed here for the judgement alone, and again in the branch. The
-            # compiler fuses these into reductions, so no second state is held.
-            planned = _apply(new, grads, aux.mutables, optimizers, ema).params
-            fit = {g: all_below(planned[g], LIMIT) for g in grads}
+            planned = _apply(new, grads, aux.mutables, optimizers, ema)
+            fit = {g: all_below(planned.params[g], LIMIT) for g in grads}
             spoiled = {f"{SPOILED}{g}": 1.0 - fit[g].astype(jnp.float32) for g in fit}
             healthy &= jnp.all(jnp.array(list(fit.values())))
-            # A branch: selecting every leaf afterwards triples the compile time.
-            new = jax.lax.cond(
-                healthy,
-                lambda new, grads, carried: _apply(
-                    new, grads, carried, optimizers, ema
-                ),
-                lambda new, grads, carried: new,
-                new,
-                grads,
-                aux.mutables,
-            )
-            metrics |= aux.metrics | norms | spoiled
+            # Not a branch: there a GPU's host would wait for the predicate.
+            new = _choose(healthy, planned, new)
+            metrics |= {**aux.metrics, **norms} | spoiled
         metrics["skipped"] = 1.0 - healthy.astype(jnp.float32)
         return new.replace(step=state.step + 1), metrics
 
@@ -86,16 +80,16 @@ def group_gradients(
     axis: str | None,
     cond: Array | None = None,
 ) -> tuple[dict[str, Array], Params, Aux]:
-    """Losses, and for each group of ``phase`` the gradient of its own loss.
+    """Losses, and for each group of ``phase`` the gradient of its own loss, all of
+    this device's examples.
+
+    Args:
+      state: of trees, not packed.
 
     Returns:
-      (losses, gradients by group, aux), averaged over ``axis``.
+      (losses, gradients by group, aux).
     """
     trained = {g: state.params[g] for g in phase}
-    if axis is not None:
-        # Marked as differing between devices, so that the pullbacks below are
-        # local gradients and the mean over devices is taken once, in sight.
-        trained = jax.lax.pcast(trained, axis, to="varying")
 
     def losses_of(trained: Params) -> Any:
         params = {**state.params, **trained}
@@ -106,8 +100,48 @@ def group_gradients(
     losses, pullback, aux = jax.vjp(losses_of, trained, has_aux=True)
     zeros = jax.tree.map(jnp.zeros_like, losses)
     grads = {g: pullback({**zeros, g: jnp.ones_like(losses[g])})[0][g] for g in phase}
-    mean = (losses, grads, aux)
-    return mean if axis is None else jax.lax.pmean(mean, axis)
+    return losses, grads, aux
+
+
+def _cut_trees(state: TrainState, phase: tuple[str, ...], axis: str) -> TrainState:
+    """The trees of a packed state, without those of its optimisers.
+
+    Trained parameters are marked as differing between devices, so that pullbacks are
+    local gradients and the mean over devices is taken once, in sight.
+    """
+    trained = {g: state.params[g] for g in phase}
+    marked = jax.lax.pcast(trained, axis, to="varying")
+    return unpack_state(state.replace(params={**state.params, **marked}, opt={}))
+
+
+def _mean(
+    losses: dict[str, Array],
+    grads: Params,
+    aux: Aux,
+    trees: TrainState,
+    packed: TrainState,
+    axis: str,
+) -> tuple[dict[str, Array], Params, Aux]:
+    """Means over devices, gradients and mutables packed; one reduction a vector.
+    Mutables that nobody changed are taken from ``packed``."""
+    changed = {
+        g: pack(tree)
+        for g, tree in aux.mutables.items()
+        if tree is not trees.mutables[g]
+    }
+    own = pack((losses, aux.metrics)), {g: pack(t) for g, t in grads.items()}, changed
+    numbers, grads, changed = jax.lax.pmean(own, axis)
+    losses, metrics = unpack(numbers)
+    return losses, grads, Aux(metrics, {**packed.mutables, **changed})
+
+
+def _choose(healthy: Array, planned: TrainState, before: TrainState) -> TrainState:
+    chosen = jax.tree.map(
+        functools.partial(jnp.where, healthy),
+        planned.replace(key=None),
+        before.replace(key=None),
+    )
+    return chosen.replace(key=before.key)
 
 
 def _apply(

@@ -246,7 +246,7 @@ def test_the_update_moves_both_players_on_all_devices():
     )
     update = make_update(objective, stage.transformations(), stage.ema, AXIS)
     batch = split_over_devices(jax.tree.map(np.asarray, small.batch()))
-    new, metrics = pmap_update(update)(jax.tree.map(jnp.copy, before), batch)
+    new, metrics = small.on_trees(pmap_update(update))(before, batch)
     for group in prior.groups:
         pairs = zip(
             jax.tree.leaves(new.params[group]),

@@ -48,7 +48,7 @@ def after():
     )
     batch = {**small.batch(), "label": jnp.array([0, 1, 2, 7])}
     batch = split_over_devices(jax.tree.map(np.asarray, batch))
-    return pmap_update(update)(jax.tree.map(jnp.copy, before()), batch)
+    return small.on_trees(pmap_update(update))(before(), batch)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec as P
 from lsgm.elbo import ObjectiveDraws
 from lsgm.objective import Aux, Objective
 from lsgm.training import state as states
+from lsgm.training.packing import pack_state
 from lsgm.training.parallel import AXIS, pmap_update, replicate, split_over_devices
 from lsgm.training.step import make_update
 from tests import small
@@ -49,7 +50,7 @@ def on_devices(update, devices):
     """The update under shard_map with its replication check on: a mean over
     devices that was forgotten is refused when the function is traced."""
     mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:devices]), (AXIS,))
-    return jax.jit(
+    mapped = jax.jit(
         jax.shard_map(
             update,
             mesh=mesh,
@@ -58,6 +59,7 @@ def on_devices(update, devices):
         ),
         compiler_options=small.QUICK,
     )
+    return small.on_trees(mapped)
 
 
 @functools.cache
@@ -255,9 +257,9 @@ def test_two_devices_equal_one(mode):
 
 @pytest.mark.multidevice
 def test_pmap_equals_shard_map():
-    state = jax.tree.map(jnp.copy, setting("joint")[1])
     batch = split_over_devices(jax.tree.map(np.asarray, small.batch()))
-    found, metrics = pmap_update(update_of("joint"))(state, batch)
+    update = small.on_trees(pmap_update(update_of("joint")))
+    found, metrics = update(setting("joint")[1], batch)
     expected, metrics_expected = updated("joint")
     for name, value in metrics_expected.items():
         np.testing.assert_allclose(metrics[name], value, rtol=2e-4, err_msg=name)
@@ -267,7 +269,7 @@ def test_pmap_equals_shard_map():
 @pytest.mark.multidevice
 def test_only_the_first_step_compiles():
     """Placed as training places it, a state comes back in the form it went in."""
-    state = replicate(jax.tree.map(jnp.copy, setting("joint")[1]))
+    state = replicate(pack_state(setting("joint")[1]))
     batch = split_over_devices(jax.tree.map(np.asarray, small.batch()))
     update, counts = pmap_update(update_of("joint")), []
     for _ in range(3):
@@ -340,7 +342,7 @@ def test_as_published_all_but_the_vae_is_averaged():
     update = make_update(objective, optimizers, stage.ema, AXIS)
     mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:1]), (AXIS,))
     mapped = jax.shard_map(update, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P())
-    new, _ = jax.eval_shape(mapped, state, small.batch())
+    new, _ = jax.eval_shape(mapped, pack_state(state), small.batch())
     assert set(new.opt) == {"vae", "prior"}
     assert set(new.ema) == {"prior"}
     assert state.averaged["vae"] is state.params["vae"]
