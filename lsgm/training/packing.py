@@ -18,6 +18,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from lsgm.training.state import TrainState
 from lsgm.typing import Params
@@ -134,7 +135,7 @@ def _pack_like(structure: Any, state: Any) -> Any:
 
 
 def _join(leaves: list[Any]) -> Any:
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+    if any(isinstance(leaf, Tracer) for leaf in leaves):
         return jnp.concatenate([jnp.ravel(leaf) for leaf in leaves])
     return np.concatenate([np.ravel(leaf) for leaf in leaves])
 
