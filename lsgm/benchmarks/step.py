@@ -25,7 +25,7 @@ from lsgm.reports.markdown import markdown_table
 from lsgm.runs.experiment import Experiment, described
 from lsgm.runs.train import initial_state, mapped_update
 from lsgm.training.packing import pack_state
-from lsgm.training.parallel import replicate, split_over_devices
+from lsgm.training.parallel import pmap_update, replicate, split_over_devices
 
 MODELS = {
     "S": ("configs.benchmark.small", "full"),
@@ -72,6 +72,8 @@ class StepTime:
       xla_megabytes: arguments and temporaries of the compiled step.
       peak_megabytes: high-water mark of the process during the steps, or of the
         device where it keeps count; None where neither is known.
+      leaves: arrays that the state is passed in; host_seconds: median that the host
+        needs to pass so many through a mapped call that computes nothing.
       healthy: no update was skipped.
     """
 
@@ -86,6 +88,8 @@ class StepTime:
     matmul_gflops: float
     xla_megabytes: float
     peak_megabytes: float | None
+    leaves: int
+    host_seconds: float
     healthy: bool
 
     @property
@@ -182,8 +186,25 @@ def time_stage(
         matmul_gflops=sum(matmul) / 2,
         xla_megabytes=(memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 1e6,
         peak_megabytes=peak,
+        leaves=len(jax.tree.leaves(state)),
+        host_seconds=host_seconds(state),
         healthy=not any(float(m["skipped"]) for m in metrics),
     )
+
+
+def host_seconds(state: Any, repeats: int = 50) -> float:
+    """Median seconds of the host for a mapped call that takes a state of this form,
+    of single numbers, and gives it back."""
+    passed = replicate(jax.tree.map(lambda _: np.float32(0), state))
+    call = pmap_update(lambda state, batch: (state, ()))
+    batch = np.zeros((jax.local_device_count(), 1), np.float32)
+
+    def once(_: int) -> Any:
+        nonlocal passed
+        passed, _ = call(passed, batch)  # donates what it takes
+        return passed
+
+    return time_calls(once, repeats)[0].median
 
 
 def peak_megabytes() -> float | None:
@@ -204,6 +225,7 @@ def markdown(found: list[StepTime]) -> str:
         "step, s (range)",
         "GFLOP/s",
         "of matmul",
+        "host, ms (leaves)",
         "memory: XLA, peak, MB",
         "time / published (range)",
     ]
@@ -257,6 +279,7 @@ def _cells(row: StepTime) -> list[str]:
         seconds if row.healthy else f"{seconds}; updates were skipped",
         f"{row.gflops:.1f}",
         f"{row.gflops / row.matmul_gflops:.2f}",
+        f"{1e3 * row.host_seconds:.2f} ({row.leaves})",
         memory,
         ratio,
     ]

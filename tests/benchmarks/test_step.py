@@ -4,6 +4,7 @@ import json
 import math
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from lsgm.benchmarks import step
@@ -24,6 +25,8 @@ def row(**fields) -> StepTime:
             matmul_gflops=100.0,
             xla_megabytes=300.0,
             peak_megabytes=None,
+            leaves=20,
+            host_seconds=0.001,
             healthy=True,
         )
         | fields
@@ -52,6 +55,12 @@ def test_table_and_file_hold_each_stage(tmp_path):
     assert "updates were skipped" in text
     stored = json.loads((tmp_path / "step.json").read_text())
     assert stored[0]["gflops"] == 50.0 and stored[1]["ratio"] is None
+
+
+def test_the_host_takes_longer_for_more_arrays():
+    few = {str(i): jnp.ones(3) for i in range(3)}
+    many = {str(i): jnp.ones(()) for i in range(300)}
+    assert 0 < 3 * step.host_seconds(few, 10) < step.host_seconds(many, 10)
 
 
 def test_peak_is_that_of_the_process_where_the_device_keeps_none():
